@@ -1,0 +1,2 @@
+//! krundl's tasks.
+fn main() {}
