@@ -1,2 +1,123 @@
-//! krundl's tasks.
-fn main() {}
+//! krundl's tasks: `cargo xtask --help` lists them.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+use xtask::{Cache, Lab};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "krundl's tasks")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the real libkrun from its published crate and print the directory that holds it
+    Libkrun {
+        /// The release, such as 1.19.7
+        #[arg(long)]
+        release: String,
+        /// The features, separated by commas; "" for none
+        #[arg(long, value_delimiter = ',', default_value = "blk,net")]
+        features: Vec<String>,
+        /// Resolve the dependencies anew first and check the result in below xtask/libkrun
+        #[arg(long)]
+        relock: bool,
+    },
+    /// Fetch libkrunfw, the guest kernel, and print the directory that holds it
+    Firmware,
+    /// Run a command on an emulated machine whose /dev/kvm can run guests; exits with the command's status, with 124 if
+    /// the lab did not come to an end, and with 125 if it could not be set up
+    Lab {
+        /// The number of emulated processors
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        cpus: u32,
+        /// The machine's memory in MiB
+        #[arg(long, default_value_t = 3072, value_name = "MIB")]
+        memory: u32,
+        /// How long everything may take, in seconds
+        #[arg(long, default_value_t = 300, value_name = "S")]
+        timeout: u64,
+        /// A variable for the command's environment
+        #[arg(long, value_name = "K=V")]
+        env: Vec<OsString>,
+        /// A directory that the command may change for good, besides the current one
+        #[arg(long, value_name = "DIR")]
+        write: Vec<PathBuf>,
+        /// A path below /tmp or /run that the command can read
+        #[arg(long, value_name = "PATH")]
+        read: Vec<PathBuf>,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+    /// Fill a directory as a guest's root: busybox and the usual empty directories
+    GuestRoot {
+        /// The directory, created if it is missing
+        directory: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    // Not a task: this is how the lab's machine starts its own side.
+    if std::env::args_os().nth(1).is_some_and(|word| word == xtask::lab::inside::ARGUMENT) {
+        xtask::lab::inside::main();
+    }
+    match run(Arguments::parse().task) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    let cache = Cache::open()?;
+    match task {
+        Task::Libkrun { release, features, relock } => {
+            if relock {
+                eprintln!("wrote {}", xtask::libkrun::relock(&cache, &release)?.display());
+            }
+            let features: Vec<&str> = features.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+            println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
+        }
+        Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),
+        Task::Lab { cpus, memory, timeout, env, write, read, command } => {
+            let mut lab =
+                Lab::new(&cache).cpus(cpus).memory_mib(memory).timeout(Duration::from_secs(timeout)).stdin(true);
+            for variable in &env {
+                let (name, value) = split_variable(variable)?;
+                lab = lab.env(name, value);
+            }
+            lab = write.into_iter().fold(lab, Lab::write);
+            lab = read.into_iter().fold(lab, Lab::read);
+            // The command has every other status to itself.
+            let status = lab.run(&command).map_or_else(
+                |error| {
+                    eprintln!("error: {error:#}");
+                    125
+                },
+                |result| result.status(),
+            );
+            return Ok(ExitCode::from(status));
+        }
+        Task::GuestRoot { directory } => xtask::busybox_root(&cache, &directory)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn split_variable(variable: &OsStr) -> Result<(&OsStr, &OsStr)> {
+    let bytes = variable.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at @ 1..) => Ok((OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]))),
+        _ => bail!("--env takes NAME=VALUE, not {variable:?}"),
+    }
+}

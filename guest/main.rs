@@ -1,0 +1,125 @@
+//! krundl's program in the guest: `krundl-guest ORDERS [--detach=DIRECTORY]`.
+//!
+//! libkrun's init runs it in place of the workload. It reads its [orders](orders), mounts the shares, runs the workload
+//! with exactly the arguments and the environment that it was given, and [tells](words) the host what became of it.
+//! It exits as the workload did, with 128 and the signal's number if one ended it, 127 if there is no such program, 126
+//! if it cannot be executed, and 125 if the guest could not be prepared.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+
+mod channel;
+mod failure;
+mod mounts;
+#[allow(dead_code, reason = "the host's half of the file")]
+pub mod orders;
+mod ports;
+mod sys;
+#[allow(dead_code, reason = "the host's half of the file")]
+pub mod words;
+mod workload;
+
+use channel::Channel;
+use failure::{Failure, shown};
+use orders::Orders;
+use words::Word;
+use workload::{StartError, Workload};
+
+const NOT_PREPARED: i32 = 125;
+const NOT_EXECUTED: i32 = 126;
+const NOT_FOUND: i32 = 127;
+
+fn main() {
+    std::process::exit(run());
+}
+
+fn run() -> i32 {
+    sys::open_missing_stdio();
+    let (orders, attached) = match receive_orders(std::env::args_os().skip(1)) {
+        Ok(received) => received,
+        Err(failure) => {
+            complain(&failure.message);
+            return NOT_PREPARED;
+        }
+    };
+    if orders.reopen_stdio {
+        ports::reopen_stdio();
+    }
+    sys::close_inherited();
+    workload::guard_supervisor();
+    if let Some(failure) = attached {
+        complain(&failure.message);
+    }
+    let mut channel = Channel::open(&orders.channel).unwrap_or_else(|failure| {
+        complain(&failure.message);
+        Channel::none()
+    });
+    channel.say(&Word::Hello { version: Word::VERSION });
+    let (word, status) = serve(&orders, &mut channel);
+    channel.say(&word);
+    channel.finish();
+    status
+}
+
+/// Reads the orders and detaches the share that they came on; a failure of the latter is returned, as it does no harm.
+fn receive_orders(mut args: impl Iterator<Item = OsString>) -> Result<(Orders, Option<Failure>), Failure> {
+    let usage = || Failure { errno: 0, message: "usage: krundl-guest ORDERS [--detach=DIRECTORY]".into() };
+    let path = args.next().ok_or_else(usage)?;
+    let what = format!("orders in {}", shown(path.as_bytes()));
+    let bytes = std::fs::read(&path).map_err(|error| Failure::new(&what, &error))?;
+    let orders = Orders::decode(&bytes).map_err(|error| Failure { errno: 0, message: format!("{what}: {error}") })?;
+    let mut attached = None;
+    // A kernel appends words of its command line that it does not know, such as `tsi_hijack`.
+    for arg in args {
+        if let Some(target) = arg.as_bytes().strip_prefix(b"--detach=") {
+            let what = format!("cannot detach {}", shown(target));
+            attached = sys::detach(target).err().map(|error| Failure::new(&what, &error));
+        }
+    }
+    Ok((orders, attached))
+}
+
+/// Does what the orders say. Returns the final word and the exit status.
+fn serve(orders: &Orders, channel: &mut Channel) -> (Word, i32) {
+    if let Err(failure) = mounts::all(&orders.mounts).and_then(|()| enter(&orders.workdir)) {
+        return not_prepared(failure);
+    }
+    let workload = match Workload::start(orders) {
+        Ok(workload) => workload,
+        Err(StartError::Prepare(failure)) => return not_prepared(failure),
+        Err(StartError::Exec(failure)) => {
+            complain(&failure.message);
+            let status = if failure.errno == sys::ENOENT { NOT_FOUND } else { NOT_EXECUTED };
+            return (Word::FailedExec { errno: failure.errno, message: failure.message }, status);
+        }
+    };
+    channel.say(&Word::Up);
+    match workload.wait().map(|status| (status.code(), status.signal())) {
+        Ok((Some(status), _)) => (Word::Exit(status), status),
+        Ok((None, signal)) => {
+            let signal = signal.unwrap_or(0);
+            (Word::Signal(signal), 128 + signal)
+        }
+        Err(error) => not_prepared(Failure::new("cannot wait for the workload", &error)),
+    }
+}
+
+fn enter(workdir: &[u8]) -> Result<(), Failure> {
+    if workdir.is_empty() {
+        return Ok(());
+    }
+    std::env::set_current_dir(std::ffi::OsStr::from_bytes(workdir))
+        .map_err(|error| Failure::new(format_args!("working directory {}", shown(workdir)), &error))
+}
+
+fn not_prepared(failure: Failure) -> (Word, i32) {
+    complain(&failure.message);
+    (Word::Failed { errno: failure.errno, message: failure.message }, NOT_PREPARED)
+}
+
+/// Says something on standard error; that it may be closed is no reason to end.
+fn complain(message: &str) {
+    let _ = io::stderr().write_all(format!("krundl: {message}\n").as_bytes());
+}

@@ -1,0 +1,361 @@
+//! What krundl tells its program in the guest: one small file, written on the host and read in the guest.
+//!
+//! The kernel command line, libkrun's own way, breaks quotation marks, tabs, newlines and everything that is not
+//! ASCII, so the workload's arguments and environment travel in this file instead. It begins with the line
+//! `krundl-orders 1` and goes on with the fields of [`Orders`] in their order: a number, a truth value, a length and
+//! a count are 32 bits, little-endian; a string is its length and its bytes; a list is its count and its items.
+//!
+//! This file is compiled into the library and into the guest program, so it uses nothing but the standard library.
+
+use std::fmt;
+
+/// The first line of every orders file; the number grows when the layout changes.
+const MAGIC: &[u8] = b"krundl-orders 1\n";
+
+/// Everything that the guest program has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orders {
+    /// Where the guest program reports to.
+    pub channel: Channel,
+    /// Take standard input, output and error from libkrun's virtio ports, and the console as the terminal. For kernels
+    /// that start process 1 without open descriptors.
+    pub reopen_stdio: bool,
+    /// Shares to mount, in this order.
+    pub mounts: Vec<OrderMount>,
+    /// The workload: a path, or a name that is looked up in the `PATH` of [`env`](Self::env).
+    pub exec: Vec<u8>,
+    /// The workload's arguments, without the program's own name.
+    pub args: Vec<Vec<u8>>,
+    /// The workload's whole environment, each entry `NAME=value`.
+    pub env: Vec<Vec<u8>>,
+    /// The workload's working directory; empty leaves it where init put it.
+    pub workdir: Vec<u8>,
+}
+
+/// One virtio-fs share to mount in the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderMount {
+    /// The share's virtio-fs tag.
+    pub tag: Vec<u8>,
+    /// The mount point in the guest.
+    pub path: Vec<u8>,
+    /// Make the mount point and the directories above it where they are missing.
+    pub create: bool,
+    /// Mount read-only.
+    pub read_only: bool,
+    /// Further options of the file system, as `mount -o` takes them; may be empty.
+    pub options: Vec<u8>,
+}
+
+/// The way on which the guest program reports to the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Channel {
+    /// No report.
+    None,
+    /// The guest connects to this vsock port of the host.
+    Vsock {
+        /// The port's number.
+        port: u32,
+    },
+    /// The guest opens the virtio console port of this name.
+    Port {
+        /// The port's name, as in `/sys/class/virtio-ports/*/name`.
+        name: Vec<u8>,
+    },
+}
+
+/// Why some bytes are no orders. The numbers are offsets from the start of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The bytes do not begin as orders of a version that this program knows.
+    Magic,
+    /// A field is longer than what is left of the bytes.
+    Truncated {
+        /// Where the field begins.
+        at: usize,
+    },
+    /// A truth value or a kind has a number without a meaning.
+    Value {
+        /// Where the number stands.
+        at: usize,
+    },
+    /// A string has a NUL inside, which no path, argument or variable can have.
+    Nul {
+        /// Where the string begins.
+        at: usize,
+    },
+    /// There is something after the last field.
+    Trailing {
+        /// Where the rest begins.
+        at: usize,
+    },
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::Magic => write!(f, "they do not begin with the line `krundl-orders 1`"),
+            DecodeError::Truncated { at } => write!(f, "the field at byte {at} is cut off"),
+            DecodeError::Value { at } => write!(f, "the number at byte {at} has no meaning"),
+            DecodeError::Nul { at } => write!(f, "the string at byte {at} has a NUL inside"),
+            DecodeError::Trailing { at } => write!(f, "something follows after the last field, at byte {at}"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl Orders {
+    /// The bytes of the orders file.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        match &self.channel {
+            Channel::None => number(&mut out, 0),
+            Channel::Vsock { port } => {
+                number(&mut out, 1);
+                number(&mut out, *port);
+            }
+            Channel::Port { name } => {
+                number(&mut out, 2);
+                string(&mut out, name);
+            }
+        }
+        number(&mut out, self.reopen_stdio.into());
+        number(&mut out, length(self.mounts.len()));
+        for mount in &self.mounts {
+            string(&mut out, &mount.tag);
+            string(&mut out, &mount.path);
+            number(&mut out, mount.create.into());
+            number(&mut out, mount.read_only.into());
+            string(&mut out, &mount.options);
+        }
+        string(&mut out, &self.exec);
+        strings(&mut out, &self.args);
+        strings(&mut out, &self.env);
+        string(&mut out, &self.workdir);
+        out
+    }
+
+    /// Reads the bytes of an orders file. Any bytes may be given; only what [`encode`](Self::encode) writes for strings
+    /// without NUL is accepted.
+    pub fn decode(bytes: &[u8]) -> Result<Orders, DecodeError> {
+        if !bytes.starts_with(MAGIC) {
+            return Err(DecodeError::Magic);
+        }
+        let mut reader = Reader { bytes, at: MAGIC.len() };
+        let kind_at = reader.at;
+        let channel = match reader.number()? {
+            0 => Channel::None,
+            1 => Channel::Vsock { port: reader.number()? },
+            2 => Channel::Port { name: reader.string()? },
+            _ => return Err(DecodeError::Value { at: kind_at }),
+        };
+        let orders = Orders {
+            channel,
+            reopen_stdio: reader.truth()?,
+            mounts: reader.list(Reader::mount)?,
+            exec: reader.string()?,
+            args: reader.list(Reader::string)?,
+            env: reader.list(Reader::string)?,
+            workdir: reader.string()?,
+        };
+        if reader.at < bytes.len() {
+            return Err(DecodeError::Trailing { at: reader.at });
+        }
+        Ok(orders)
+    }
+}
+
+fn number(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// A length that does not fit becomes one that the reader refuses, instead of a wrong one.
+fn length(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+    number(out, length(bytes.len()));
+    out.extend_from_slice(bytes);
+}
+
+fn strings(out: &mut Vec<u8>, items: &[Vec<u8>]) {
+    number(out, length(items.len()));
+    for item in items {
+        string(out, item);
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize, field_at: usize) -> Result<&'a [u8], DecodeError> {
+        let taken = self.bytes[self.at..].get(..len).ok_or(DecodeError::Truncated { at: field_at })?;
+        self.at += len;
+        Ok(taken)
+    }
+
+    fn number(&mut self) -> Result<u32, DecodeError> {
+        let taken = self.take(4, self.at)?;
+        Ok(u32::from_le_bytes([taken[0], taken[1], taken[2], taken[3]]))
+    }
+
+    fn truth(&mut self) -> Result<bool, DecodeError> {
+        let at = self.at;
+        match self.number()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::Value { at }),
+        }
+    }
+
+    fn string(&mut self) -> Result<Vec<u8>, DecodeError> {
+        let at = self.at;
+        let len = self.number()? as usize;
+        let taken = self.take(len, at)?;
+        if taken.contains(&0) {
+            return Err(DecodeError::Nul { at });
+        }
+        Ok(taken.to_vec())
+    }
+
+    /// The count is not believed: items are read until it is reached or the bytes end, and nothing is reserved for it.
+    fn list<T>(&mut self, item: fn(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
+        let count = self.number()?;
+        let mut items = Vec::new();
+        for _ in 0..count {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    fn mount(&mut self) -> Result<OrderMount, DecodeError> {
+        Ok(OrderMount {
+            tag: self.string()?,
+            path: self.string()?,
+            create: self.truth()?,
+            read_only: self.truth()?,
+            options: self.string()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Orders {
+        let every_byte: Vec<u8> = (1..=255).collect();
+        Orders {
+            channel: Channel::Port { name: b"krundl".to_vec() },
+            reopen_stdio: true,
+            mounts: vec![
+                OrderMount {
+                    tag: b"m0".to_vec(),
+                    path: b"/work space/\xff".to_vec(),
+                    create: true,
+                    read_only: false,
+                    options: Vec::new(),
+                },
+                OrderMount {
+                    tag: b"m1".to_vec(),
+                    path: b"/data".to_vec(),
+                    create: false,
+                    read_only: true,
+                    options: b"dax=always".to_vec(),
+                },
+            ],
+            exec: b"sh".to_vec(),
+            args: vec![b"-c".to_vec(), every_byte.clone(), Vec::new(), vec![b'x'; 100 * 1024]],
+            env: vec![b"PATH=/bin".to_vec(), [b"BYTES=".to_vec(), every_byte].concat()],
+            workdir: b"/data".to_vec(),
+        }
+    }
+
+    fn small() -> Orders {
+        Orders {
+            channel: Channel::None,
+            reopen_stdio: false,
+            mounts: Vec::new(),
+            exec: b"/x".to_vec(),
+            args: Vec::new(),
+            env: Vec::new(),
+            workdir: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let vsock = Orders { channel: Channel::Vsock { port: u32::MAX }, ..small() };
+        for orders in [full(), small(), vsock] {
+            assert_eq!(Orders::decode(&orders.encode()), Ok(orders));
+        }
+    }
+
+    #[test]
+    fn the_layout_stays() {
+        let orders = Orders { channel: Channel::Vsock { port: 5000 }, args: vec![b"a".to_vec()], ..small() };
+        let mut expected = b"krundl-orders 1\n".to_vec();
+        expected.extend([1, 0, 0, 0, 0x88, 0x13, 0, 0]); // vsock, port
+        expected.extend([0, 0, 0, 0]); // reopen_stdio
+        expected.extend([0, 0, 0, 0]); // mounts
+        expected.extend([2, 0, 0, 0, b'/', b'x']); // exec
+        expected.extend([1, 0, 0, 0, 1, 0, 0, 0, b'a']); // args
+        expected.extend([0, 0, 0, 0]); // env
+        expected.extend([0, 0, 0, 0]); // workdir
+        assert_eq!(orders.encode(), expected);
+    }
+
+    #[test]
+    fn every_cut_is_refused() {
+        let bytes = Orders { args: vec![b"-c".to_vec()], ..full() }.encode();
+        for len in 0..bytes.len() {
+            let error = Orders::decode(&bytes[..len]).expect_err("cut orders were accepted");
+            assert!(matches!(error, DecodeError::Magic | DecodeError::Truncated { .. }), "{len}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_refused_or_read_as_what_it_says() {
+        let bytes = Orders { args: vec![b"-c".to_vec()], ..full() }.encode();
+        for at in 0..bytes.len() {
+            for value in [0, 1, 2, 0x7f, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] = value;
+                if let Ok(orders) = Orders::decode(&changed) {
+                    assert_eq!(orders.encode(), changed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn huge_counts_and_lengths_are_errors() {
+        let mut bytes = MAGIC.to_vec();
+        number(&mut bytes, 0);
+        number(&mut bytes, 0);
+        number(&mut bytes, u32::MAX);
+        assert_eq!(Orders::decode(&bytes), Err(DecodeError::Truncated { at: bytes.len() }));
+        let at = bytes.len();
+        number(&mut bytes, u32::MAX);
+        assert_eq!(Orders::decode(&bytes), Err(DecodeError::Truncated { at }));
+    }
+
+    #[test]
+    fn foreign_bytes_are_refused() {
+        assert_eq!(Orders::decode(b""), Err(DecodeError::Magic));
+        assert_eq!(Orders::decode(b"krundl-orders 2\n"), Err(DecodeError::Magic));
+        let mut bytes = small().encode();
+        bytes.push(0);
+        assert_eq!(Orders::decode(&bytes), Err(DecodeError::Trailing { at: bytes.len() - 1 }));
+        let nul = Orders { exec: b"a\0b".to_vec(), ..small() };
+        assert!(matches!(Orders::decode(&nul.encode()), Err(DecodeError::Nul { .. })));
+        let mut kind = small().encode();
+        kind[MAGIC.len()] = 3;
+        assert_eq!(Orders::decode(&kind), Err(DecodeError::Value { at: MAGIC.len() }));
+    }
+}

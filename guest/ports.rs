@@ -1,0 +1,70 @@
+//! The virtio console ports that libkrun gives the guest, and the standard descriptors made from them.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::{io, str};
+
+use super::sys;
+
+/// The console that ^C and the window size of the host's terminal arrive on.
+pub const CONSOLE: &str = "/dev/hvc0";
+
+/// The device of the port with this name.
+pub fn named(name: &[u8]) -> Option<PathBuf> {
+    fs::read_dir("/sys/class/virtio-ports").ok()?.flatten().find_map(|port| {
+        let found = fs::read(port.path().join("name")).ok()?;
+        (found.strip_suffix(b"\n").unwrap_or(&found) == name).then(|| Path::new("/dev").join(port.file_name()))
+    })
+}
+
+/// Takes the standard descriptors from libkrun's ports, or from the console where there is no port and nothing else.
+///
+/// With a kernel that starts process 1 without descriptors, libkrun's init opens the ports and then closes some of
+/// them again by mistake, or leaves them under another number.
+pub fn reopen_stdio() {
+    for (fd, name) in [(0, "krun-stdin"), (1, "krun-stdout"), (2, "krun-stderr")] {
+        if named(name.as_bytes()).is_some_and(|port| take(&port, fd).is_ok()) || !is_null(fd) {
+            continue;
+        }
+        if let Ok(console) = OpenOptions::new().read(true).write(true).custom_flags(sys::O_NOCTTY).open(CONSOLE) {
+            let _ = sys::replace_stdio(console.as_raw_fd(), fd);
+        }
+    }
+}
+
+/// Makes `fd` the port's device. A port can be open only once, so one that init left open must be found, not opened.
+fn take(port: &Path, fd: RawFd) -> io::Result<()> {
+    let open = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten().filter_map(|entry| {
+        let is_port = fs::read_link(entry.path()).is_ok_and(|target| target == port);
+        is_port.then(|| str::from_utf8(entry.file_name().as_encoded_bytes()).ok()?.parse::<RawFd>().ok()).flatten()
+    });
+    let open: Vec<RawFd> = open.collect();
+    if open.contains(&fd) {
+        return Ok(());
+    }
+    if let Some(&elsewhere) = open.first() {
+        sys::replace_stdio(elsewhere, fd)?;
+        if elsewhere < 3 {
+            let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+            sys::replace_stdio(null.as_raw_fd(), elsewhere)?;
+        }
+        return Ok(());
+    }
+    let file = OpenOptions::new().read(fd == 0).write(fd != 0).open(port)?;
+    sys::replace_stdio(file.as_raw_fd(), fd)
+}
+
+/// Whether a standard descriptor is `/dev/null`, as it is after it was found closed.
+fn is_null(fd: RawFd) -> bool {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let fd: BorrowedFd<'_> = match fd {
+        0 => stdin.as_fd(),
+        1 => stdout.as_fd(),
+        _ => stderr.as_fd(),
+    };
+    let null = fs::metadata("/dev/null").map(|null| null.rdev());
+    let this = fd.try_clone_to_owned().and_then(|fd| File::from(fd).metadata()).map(|this| this.rdev());
+    matches!((this, null), (Ok(this), Ok(null)) if this == null)
+}

@@ -1,0 +1,292 @@
+//! The few calls of the C library that the standard library has no words for.
+//!
+//! Every number below is the same on x86_64, aarch64 and riscv64, the architectures that libkrun runs on; open flags
+//! that differ between them are not used.
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+compile_error!("the numbers in guest/sys.rs were not checked for this architecture");
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_short, c_uint, c_ulong, c_void};
+use std::io::{Error, Result};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+pub const SIGHUP: c_int = 1;
+pub const SIGINT: c_int = 2;
+pub const SIGQUIT: c_int = 3;
+pub const SIGTERM: c_int = 15;
+pub const SIGCHLD: c_int = 17;
+pub const SIGCONT: c_int = 18;
+pub const SIGTSTP: c_int = 20;
+pub const SIGTTIN: c_int = 21;
+pub const SIGTTOU: c_int = 22;
+
+pub const ENOENT: i32 = 2;
+pub const ENOEXEC: i32 = 8;
+pub const EACCES: i32 = 13;
+pub const ENODEV: i32 = 19;
+pub const ENOTDIR: i32 = 20;
+pub const EINVAL: i32 = 22;
+
+/// For `OpenOptions::custom_flags`: a terminal that is opened does not become the controlling one.
+pub const O_NOCTTY: c_int = 0o400;
+/// For `OpenOptions::custom_flags`.
+pub const O_NONBLOCK: c_int = 0o4000;
+
+pub const POLLIN: c_short = 1;
+pub const POLLOUT: c_short = 4;
+
+const SIGNALS: c_int = 64;
+const SIG_DFL: usize = 0;
+const SIG_IGN: usize = 1;
+const SIG_SETMASK: c_int = 2;
+const WUNTRACED: c_int = 2;
+const F_GETFD: c_int = 1;
+const F_SETFL: c_int = 4;
+const MS_RDONLY: c_ulong = 1;
+const MNT_DETACH: c_int = 2;
+const TIOCSCTTY: c_ulong = 0x540e;
+const AF_VSOCK: c_int = 40;
+const SOCK_STREAM: c_int = 1;
+const SOCK_CLOEXEC: c_int = 0o2000000;
+const SHUT_WR: c_int = 1;
+const VMADDR_CID_HOST: c_uint = 2;
+const SYS_CLOSE_RANGE: c_long = 436;
+
+#[repr(C)]
+struct SockaddrVm {
+    family: u16,
+    reserved: u16,
+    port: c_uint,
+    cid: c_uint,
+    flags: u8,
+    zero: [u8; 3],
+}
+
+#[repr(C)]
+struct PollFd {
+    fd: c_int,
+    events: c_short,
+    revents: c_short,
+}
+
+/// As large as the C library's: glibc and musl both have room for 1024 signals.
+#[repr(C)]
+struct SigSet([u64; 16]);
+
+unsafe extern "C" {
+    fn fork() -> c_int;
+    fn execve(path: *const c_char, argv: *const *const c_char, envp: *const *const c_char) -> c_int;
+    fn _exit(status: c_int) -> !;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn signal(signal: c_int, handler: usize) -> usize;
+    fn sigprocmask(how: c_int, set: *const SigSet, old: *mut SigSet) -> c_int;
+    fn setpgid(pid: c_int, group: c_int) -> c_int;
+    fn setsid() -> c_int;
+    fn tcsetpgrp(fd: c_int, group: c_int) -> c_int;
+    fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
+    fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    fn open(path: *const c_char, flags: c_int, ...) -> c_int;
+    fn close(fd: c_int) -> c_int;
+    fn dup2(from: c_int, to: c_int) -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
+    fn mount(
+        source: *const c_char,
+        target: *const c_char,
+        fstype: *const c_char,
+        flags: c_ulong,
+        data: *const c_void,
+    ) -> c_int;
+    fn umount2(target: *const c_char, flags: c_int) -> c_int;
+    fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
+    fn connect(fd: c_int, address: *const SockaddrVm, len: c_uint) -> c_int;
+    fn shutdown(fd: c_int, how: c_int) -> c_int;
+    fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
+}
+
+fn check(result: c_int) -> Result<c_int> {
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
+}
+
+/// The bytes as a C string; a NUL inside, which no caller should have, is `EINVAL`.
+pub fn c_string(bytes: &[u8]) -> Result<CString> {
+    CString::new(bytes).map_err(|_| Error::from_raw_os_error(EINVAL))
+}
+
+/// Opens `/dev/null` where one of the descriptors 0, 1 and 2 is closed, so that no file of ours can get its number.
+pub fn open_missing_stdio() {
+    for fd in 0..3 {
+        // SAFETY: neither call takes ownership of a descriptor; the path is a constant C string. The lowest free number
+        // is `fd` itself, because the ones below it are open by now.
+        unsafe {
+            if fcntl(fd, F_GETFD) < 0 {
+                open(c"/dev/null".as_ptr(), 2 /* O_RDWR */);
+            }
+        }
+    }
+}
+
+/// Closes every descriptor from 3 on. Only for the very beginning, when the program has none of its own.
+pub fn close_inherited() {
+    // SAFETY: no part of this program owns a descriptor above 2 yet, so nothing is closed under anybody's feet.
+    unsafe {
+        if syscall(SYS_CLOSE_RANGE, 3 as c_long, c_long::from(u32::MAX), 0 as c_long) < 0 {
+            // Linux before 5.9. Init opens a handful of files at most.
+            for fd in 3..256 {
+                close(fd);
+            }
+        }
+    }
+}
+
+/// Makes descriptor `to` (0, 1 or 2) another name of `from`; it stays open across exec.
+pub fn replace_stdio(from: RawFd, to: RawFd) -> Result<()> {
+    assert!((0..3).contains(&to));
+    // SAFETY: `to` is a standard descriptor, which nothing here owns, and `from` is only read.
+    check(unsafe { dup2(from, to) }).map(drop)
+}
+
+/// Switches a descriptor to non-blocking calls.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: an open descriptor; the command takes an integer.
+    check(unsafe { fcntl(fd.as_raw_fd(), F_SETFL, O_NONBLOCK) }).map(drop)
+}
+
+/// Mounts a virtio-fs share.
+pub fn mount_virtiofs(tag: &[u8], target: &[u8], read_only: bool, options: &[u8]) -> Result<()> {
+    let (tag, target, options) = (c_string(tag)?, c_string(target)?, c_string(options)?);
+    let flags = if read_only { MS_RDONLY } else { 0 };
+    let data = if options.is_empty() { std::ptr::null() } else { options.as_ptr().cast() };
+    // SAFETY: all pointers are C strings that outlive the call; the data may be NULL.
+    check(unsafe { mount(tag.as_ptr(), target.as_ptr(), c"virtiofs".as_ptr(), flags, data) }).map(drop)
+}
+
+/// Takes a mount out of the tree; files in use stay usable.
+pub fn detach(target: &[u8]) -> Result<()> {
+    let target = c_string(target)?;
+    // SAFETY: a C string that outlives the call.
+    check(unsafe { umount2(target.as_ptr(), MNT_DETACH) }).map(drop)
+}
+
+/// A connection to a vsock port of the host.
+pub fn connect_vsock(port: u32) -> Result<OwnedFd> {
+    // SAFETY: plain integers; the descriptor returned is new and nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(check(socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0))?) };
+    let address =
+        SockaddrVm { family: AF_VSOCK as u16, reserved: 0, port, cid: VMADDR_CID_HOST, flags: 0, zero: [0; 3] };
+    // SAFETY: the address is a whole sockaddr_vm and outlives the call.
+    check(unsafe { connect(socket.as_raw_fd(), &address, size_of::<SockaddrVm>() as c_uint) })?;
+    Ok(socket)
+}
+
+/// Tells the other end of a socket that nothing more will be written.
+pub fn shutdown_write(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: an open descriptor.
+    check(unsafe { shutdown(fd.as_raw_fd(), SHUT_WR) }).map(drop)
+}
+
+/// Waits until the descriptor is ready for `events`, has an error, or has lost its other end. False after the timeout.
+pub fn wait_ready(fd: BorrowedFd<'_>, events: c_short, timeout: Duration) -> Result<bool> {
+    let mut poll_fd = PollFd { fd: fd.as_raw_fd(), events, revents: 0 };
+    let timeout = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: one element, which outlives the call.
+    check(unsafe { poll(&mut poll_fd, 1, timeout) }).map(|ready| ready > 0)
+}
+
+/// Leaves the session for a new one, without a controlling terminal.
+pub fn new_session() -> Result<()> {
+    // SAFETY: no arguments.
+    check(unsafe { setsid() }).map(drop)
+}
+
+/// Makes a terminal that belongs to no session the controlling one of this process's session.
+pub fn control_terminal(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: an open descriptor; the request takes an integer.
+    check(unsafe { ioctl(fd.as_raw_fd(), TIOCSCTTY, 0 as c_int) }).map(drop)
+}
+
+/// Puts the calling process into a group of its own.
+pub fn new_group() -> Result<()> {
+    // SAFETY: plain integers.
+    check(unsafe { setpgid(0, 0) }).map(drop)
+}
+
+/// Makes a process group the one that the terminal's keys go to.
+pub fn give_terminal(fd: BorrowedFd<'_>, group: c_int) -> Result<()> {
+    // SAFETY: an open descriptor and an integer.
+    check(unsafe { tcsetpgrp(fd.as_raw_fd(), group) }).map(drop)
+}
+
+/// Ignores a signal.
+pub fn ignore(number: c_int) {
+    // SAFETY: SIG_IGN is a valid disposition for every signal.
+    unsafe { signal(number, SIG_IGN) };
+}
+
+/// Calls a function on a signal; system calls that it interrupts go on.
+pub fn on_signal(number: c_int, handler: extern "C" fn(c_int)) {
+    // SAFETY: the handler has the signature that the kernel calls; each one here makes async-signal-safe calls only.
+    unsafe { signal(number, handler as *const () as usize) };
+}
+
+/// Gives a signal its default disposition.
+pub fn default_signal(number: c_int) {
+    // SAFETY: SIG_DFL is a valid disposition; where none can be set the call fails without any effect.
+    unsafe { signal(number, SIG_DFL) };
+}
+
+/// Gives every signal its default disposition.
+pub fn default_signals() {
+    (1..=SIGNALS).for_each(default_signal);
+}
+
+/// Blocks no signal.
+pub fn unblock_signals() {
+    let none = SigSet([0; 16]);
+    // SAFETY: a whole signal set, and NULL for the old one, which is not wanted.
+    unsafe { sigprocmask(SIG_SETMASK, &none, std::ptr::null_mut()) };
+}
+
+/// Sends a signal. Async-signal-safe.
+pub fn send_signal(pid: c_int, number: c_int) {
+    // SAFETY: plain integers.
+    unsafe { kill(pid, number) };
+}
+
+/// Splits the process in two; 0 in the child.
+pub fn split() -> Result<c_int> {
+    // SAFETY: this program has one thread, so the child can do whatever the parent could.
+    check(unsafe { fork() })
+}
+
+/// Waits until the child ends or stops.
+pub fn wait_for(pid: c_int) -> Result<ExitStatus> {
+    use std::os::unix::process::ExitStatusExt;
+    let mut status = 0;
+    loop {
+        // SAFETY: the status outlives the call.
+        match check(unsafe { waitpid(pid, &mut status, WUNTRACED) }) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return result.map(|_| ExitStatus::from_raw(status)),
+        }
+    }
+}
+
+/// Becomes another program; returns only when that failed, with the error number.
+pub fn execute(path: &CStr, argv: &[&CStr], env: &[&CStr]) -> i32 {
+    let ended = |strings: &[&CStr]| -> Vec<*const c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, env) = (ended(argv), ended(env));
+    // SAFETY: C strings, and arrays of C strings that end with NULL; all outlive the call.
+    unsafe { execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    Error::last_os_error().raw_os_error().unwrap_or(EINVAL)
+}
+
+/// Ends the process at once, without the C library's work at exit.
+pub fn exit_now(status: c_int) -> ! {
+    // SAFETY: plain integer; the call does not return.
+    unsafe { _exit(status) }
+}

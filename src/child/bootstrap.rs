@@ -1,0 +1,120 @@
+//! How krundl's program and its orders get into the guest.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::orders::{Channel as OrderChannel, OrderMount, Orders};
+use crate::plan::{CHANNEL_NAME, Channel, Guest};
+
+/// krundl's program for the guest: static, for the guest's architecture, which is the host's.
+static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/krundl-guest"));
+
+/// The beginning of the names of bootstrap directories.
+const PREFIX: &str = "krundl-share-";
+
+/// The program.
+///
+/// # Errors
+/// It was left out when krundl was built.
+pub(super) fn program() -> io::Result<&'static [u8]> {
+    if PROGRAM.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this krundl was built without its program for the guest (KRUNDL_GUEST_PROGRAM names one at build time)",
+        ));
+    }
+    Ok(PROGRAM)
+}
+
+/// The orders as the program reads them.
+pub(super) fn orders(guest: &Guest) -> Vec<u8> {
+    let bytes = |text: &crate::spec::Text| text.as_bytes().to_vec();
+    Orders {
+        channel: match guest.channel {
+            Channel::None => OrderChannel::None,
+            Channel::Vsock { port } => OrderChannel::Vsock { port },
+            Channel::Port => OrderChannel::Port { name: CHANNEL_NAME.as_bytes().to_vec() },
+        },
+        reopen_stdio: guest.reopen_stdio,
+        mounts: guest
+            .mounts
+            .iter()
+            .map(|mount| OrderMount {
+                tag: mount.tag.clone().into_bytes(),
+                path: mount.path.clone().into_bytes(),
+                create: mount.create,
+                read_only: mount.read_only,
+                options: Vec::new(),
+            })
+            .collect(),
+        exec: bytes(&guest.exec),
+        args: guest.args.iter().map(bytes).collect(),
+        env: guest.env.iter().map(bytes).collect(),
+        workdir: bytes(&guest.workdir),
+    }
+    .encode()
+}
+
+/// The directory that brings program and orders in where there are no overlays.
+///
+/// It is locked as long as this process lives. The caller removes it when the guest is up or the VM has ended; if the
+/// caller is killed before that, the next start of any VM removes it.
+pub(super) struct Share {
+    pub path: PathBuf,
+    dir: OwnedFd,
+}
+
+impl Share {
+    pub(super) fn make(guest: &Guest) -> io::Result<Share> {
+        let parent = std::env::temp_dir();
+        sweep(&parent);
+        let path = parent.join(format!("{PREFIX}{}-{:08x}", std::process::id(), random()?));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        let dir = OwnedFd::from(File::open(&path)?);
+        flock(&dir, FlockOperation::LockShared)?;
+        write(&path.join("guest"), 0o500, program()?)?;
+        write(&path.join("orders"), 0o400, &orders(guest))?;
+        Ok(Share { path, dir })
+    }
+
+    /// The path to give to libkrun: this very directory, also after it has been removed by name.
+    pub(super) fn shared_path(&self) -> String {
+        format!("/proc/self/fd/{}/.", self.dir.as_raw_fd())
+    }
+}
+
+fn write(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    File::options().write(true).create_new(true).mode(mode).open(path)?.write_all(bytes)
+}
+
+fn random() -> io::Result<u32> {
+    let mut bytes = [0; 4];
+    io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(u32::from_le_bytes(bytes))
+}
+
+/// Removes the directories that nobody locks any more.
+fn sweep(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    // SAFETY: geteuid only returns a number.
+    let ours = unsafe { libc::geteuid() };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let Ok(dir) = File::options().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(entry.path()) else {
+            continue;
+        };
+        let owned = dir.metadata().is_ok_and(|metadata| metadata.uid() == ours);
+        // A directory that its maker has not locked yet is younger than a second or so.
+        let settled = dir.metadata().and_then(|m| m.modified()).is_ok_and(|t| t.elapsed().is_ok_and(|age| age.as_secs() > 60));
+        if owned && settled && flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What happens in the helper process: the only place where libkrun is called.
+//!
+//! It may abort, hang, or never return; the caller sees that from outside.
+
+mod bootstrap;
+mod one;
+mod parent;
+mod probe;
+mod run;
+mod streams;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use crate::helper::wire::{self, Request, Status};
+use crate::helper::{Mode, Started, started_as};
+
+/// Exit status of a helper that could not do what it was started for; its statuses say why.
+const EXIT_FAILED: i32 = 125;
+
+/// Makes this program its own helper: call it first thing in `main`.
+///
+/// Does nothing in an ordinary start, except to note that this program can be started again as the process that runs
+/// libkrun, so that no `krundl-vmm` needs to be installed beside it. In such a start it does that work and never
+/// returns.
+pub fn vmm_main() {
+    crate::helper::become_own_helper();
+    if let Some(started) = started_as(std::env::args_os()) {
+        serve(&started);
+    }
+}
+
+/// Serves one request.
+fn serve(started: &Started) -> ! {
+    let mut descriptors = started.descriptors.iter().map(|fd| take(*fd));
+    let (Some(Ok(request)), Some(Ok(status))) = (descriptors.next(), descriptors.next()) else {
+        eprintln!("krundl-vmm: its descriptors are not open: it is started by krundl, not by hand");
+        exit(2);
+    };
+    let Ok(extra) = descriptors.collect::<io::Result<Vec<OwnedFd>>>() else {
+        eprintln!("krundl-vmm: a descriptor that was announced is not open");
+        exit(2);
+    };
+    let mut status = Reporter { out: status.into() };
+    status.greet();
+    let request = match wire::receive_request(&mut File::from(request)) {
+        Ok(request) => request,
+        Err(reason) => {
+            // The caller compares the first lines as well, and names both programs.
+            eprintln!("krundl-vmm: {reason}");
+            exit(EXIT_FAILED);
+        }
+    };
+    match (started.mode, request) {
+        (Mode::Probe, Request::Probe { options }) => probe::probe(&options, &mut status),
+        (Mode::Run, Request::Run { plan, how }) => run::run(*plan, &how, extra, status),
+        _ => {
+            eprintln!("krundl-vmm: the request is not what it was started for");
+            exit(EXIT_FAILED)
+        }
+    }
+}
+
+/// Takes over a descriptor whose number the caller told.
+fn take(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: only asks for flags and sets one; an unopened number is an error without effect.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and it was given to this process for this purpose alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Ends the process at once: the exit handlers of libraries that were opened are none of our business.
+fn exit(code: i32) -> ! {
+    // SAFETY: _exit takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Says statuses to the caller. If the caller is gone there is nobody left to tell, so failures are not looked at.
+struct Reporter {
+    out: File,
+}
+
+impl Reporter {
+    fn greet(&mut self) {
+        let _ = self.out.write_all(wire::greeting().as_bytes());
+    }
+
+    fn say(&mut self, status: &Status) {
+        let _ = wire::send(&mut self.out, status);
+    }
+
+    /// Says that something of the helper's own failed, and ends.
+    fn fail(&mut self, what: impl Into<String>, error: &io::Error) -> ! {
+        self.say(&Status::Failed { what: what.into(), errno: error.raw_os_error().unwrap_or(libc::EIO) });
+        exit(EXIT_FAILED)
+    }
+}

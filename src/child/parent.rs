@@ -1,0 +1,36 @@
+//! Dying with the caller, where that is wished for.
+
+use std::io;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
+
+/// Kills this process when `parent` ends. A descriptor of the parent's process is watched by a thread of ours, because
+/// the kernel's own parent-death signal comes already when the parent's *thread* ends.
+pub(super) fn die_with(parent: u32) -> io::Result<()> {
+    let parent = i32::try_from(parent).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    let pidfd = pidfd_open(parent, PidfdFlags::empty())?;
+    // Checked after opening: a parent that died before has left us to another one.
+    if getppid() != Some(parent) {
+        kill_self();
+    }
+    std::thread::Builder::new().name("krundl-parent".to_owned()).stack_size(64 * 1024).spawn(move || {
+        loop {
+            let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
+            match poll(&mut watched, None) {
+                Ok(n) if n > 0 => kill_self(),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn kill_self() -> ! {
+    // SAFETY: a signal to our own process, which does not survive it.
+    unsafe {
+        libc::kill(libc::getpid(), libc::SIGKILL);
+        libc::_exit(super::EXIT_FAILED)
+    }
+}

@@ -1,0 +1,92 @@
+//! Carries out a plan: opens the library that was probed, makes the calls, enters.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::bootstrap::Share;
+use super::one::{Caller, NotMade};
+use super::streams::Streams;
+use super::{EXIT_FAILED, Reporter, exit, parent};
+use crate::capabilities::Generation;
+use crate::helper::wire::{How, Status};
+use crate::library::reopen;
+use crate::plan::{Call, Channel, Plan, Shared};
+
+pub(super) fn run(plan: Plan, how: &How, extra: Vec<OwnedFd>, mut status: Reporter) -> ! {
+    if how.die_with_parent {
+        if let Err(error) = parent::die_with(how.parent) {
+            status.fail("watching the caller's process", &error);
+        }
+    }
+    raise_descriptor_limit();
+    let told = plan.calls.iter().any(|call| matches!(call, Call::AddVirtioConsoleDefault { .. }));
+    let streams = match Streams::new(extra, plan.guest.channel != Channel::None, told) {
+        Ok(streams) => streams,
+        Err(error) => status.fail("arranging the standard streams", &error),
+    };
+    let share = make_share(&plan, &mut status);
+    // SAFETY: this process exists to run this library; what its constructors do, they do to it alone.
+    let functions = match unsafe { reopen(&plan.library, &plan.identity, plan.firmware.as_deref()) } {
+        Ok(functions) => functions,
+        Err(reason) => {
+            status.say(&Status::LibraryChanged { reason });
+            exit(EXIT_FAILED);
+        }
+    };
+    match plan.generation {
+        Generation::One => {
+            let mut caller = Caller::new(&functions, &streams, &plan.guest, share.as_ref());
+            for (index, call) in plan.calls.iter().enumerate() {
+                let entering = matches!(call, Call::StartEnter {});
+                status.say(&if entering { Status::Entered } else { Status::Calling { index } });
+                // SAFETY: reopen gave the functions of the library that was probed as generation one; it is never
+                // closed.
+                let returned = match unsafe { caller.call(call) } {
+                    Ok(returned) => returned,
+                    Err(NotMade::Missing) => {
+                        let reason = format!("{} is not there any more", call.function());
+                        status.say(&Status::LibraryChanged { reason });
+                        exit(EXIT_FAILED);
+                    }
+                    Err(NotMade::Os(error)) => status.fail(format!("preparing {}", call.function()), &error),
+                };
+                if entering {
+                    status.say(&Status::Returned { returned });
+                    exit(EXIT_FAILED);
+                }
+                if returned < 0 {
+                    status.say(&Status::Refused { index, returned });
+                    exit(EXIT_FAILED);
+                }
+            }
+        }
+        Generation::Unknown => {}
+    }
+    status.fail("carrying out the plan: it does not start anything", &io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+fn make_share(plan: &Plan, status: &mut Reporter) -> Option<Share> {
+    let is_bootstrap = |call: &Call| match call {
+        Call::AddVirtiofs { dir, .. } | Call::AddVirtiofs2 { dir, .. } | Call::AddVirtiofs3 { dir, .. } => {
+            matches!(dir, Shared::Bootstrap { .. })
+        }
+        _ => false,
+    };
+    if !plan.calls.iter().any(is_bootstrap) {
+        return None;
+    }
+    match Share::make(&plan.guest) {
+        Ok(share) => {
+            status.say(&Status::Share { path: share.path.clone() });
+            Some(share)
+        }
+        Err(error) => status.fail(format!("making the bootstrap share in {}", std::env::temp_dir().display()), &error),
+    }
+}
+
+/// virtio-fs holds a descriptor for every file that the guest knows.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}

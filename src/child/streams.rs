@@ -1,0 +1,66 @@
+//! The VM process's descriptors: the workload's standard streams, the log, the channel, and what was checked.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use crate::plan::Fd;
+
+/// Every descriptor that a call can name.
+pub(super) struct Streams {
+    stdin: RawFd,
+    stdout: RawFd,
+    stderr: RawFd,
+    /// Our own copies of the standard streams, where libkrun is told numbers instead of taking 0, 1 and 2.
+    _copies: Vec<OwnedFd>,
+    log: OwnedFd,
+    channel: Option<OwnedFd>,
+    held: Vec<OwnedFd>,
+}
+
+impl Streams {
+    /// `extra` is the log, the channel where there is one, then what the host checks kept open.
+    ///
+    /// With `told` libkrun is told which descriptors are the workload's, so 1 and 2 are free for libkrun's own words:
+    /// they go to the log, and the workload's streams stay the workload's alone.
+    pub(super) fn new(extra: Vec<OwnedFd>, has_channel: bool, told: bool) -> io::Result<Streams> {
+        let mut extra = extra.into_iter();
+        let log = extra.next().ok_or(io::ErrorKind::InvalidInput)?;
+        let channel = if has_channel { Some(extra.next().ok_or(io::ErrorKind::InvalidInput)?) } else { None };
+        let mut streams = Streams { stdin: 0, stdout: 1, stderr: 2, _copies: Vec::new(), log, channel, held: extra.collect() };
+        if told {
+            let copies = [copy(io::stdin())?, copy(io::stdout())?, copy(io::stderr())?];
+            [streams.stdin, streams.stdout, streams.stderr] = [0, 1, 2].map(|n: usize| copies[n].as_raw_fd());
+            streams._copies = copies.into();
+            let null = std::fs::File::options().read(true).open("/dev/null")?;
+            rustix::stdio::dup2_stdin(&null)?;
+            rustix::stdio::dup2_stdout(&streams.log)?;
+            rustix::stdio::dup2_stderr(&streams.log)?;
+        }
+        Ok(streams)
+    }
+
+    /// The number of a descriptor; it stays ours and open.
+    pub(super) fn number(&self, fd: Fd) -> RawFd {
+        match fd {
+            Fd::Stdin => self.stdin,
+            Fd::Stdout => self.stdout,
+            Fd::Stderr => self.stderr,
+            Fd::Log => self.log.as_raw_fd(),
+            Fd::Channel => self.channel.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+        }
+    }
+
+    /// A copy of the log's descriptor, to be given away.
+    pub(super) fn log_to_give(&self) -> io::Result<OwnedFd> {
+        copy(&self.log)
+    }
+
+    /// The number of the n-th thing that the host checks kept open.
+    pub(super) fn held(&self, n: u32) -> Option<RawFd> {
+        self.held.get(n as usize).map(AsRawFd::as_raw_fd)
+    }
+}
+
+fn copy(fd: impl AsFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
+}

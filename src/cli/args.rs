@@ -1,0 +1,205 @@
+//! What can be said on the command line.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use krundl::spec::{DEFAULT_GUEST, LogLevel, Mount};
+
+/// microVMs through libkrun: what the installed one can do, and how to run a command in one.
+#[derive(Debug, Parser)]
+#[command(name = "krundl", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what libkrun and this machine can do, and what is in the way
+    ///
+    /// libkrun is opened in a child process, so that a broken one cannot take krundl along. Exit status: 0 when
+    /// nothing fails, 1 when something does, 2 when used wrongly.
+    Doctor(DoctorArgs),
+    /// Show how a VM would be started, or everything that stands in the way
+    ///
+    /// Checks the spec against this host and negotiates it with libkrun; nothing is started. Exit status: 0 with the
+    /// calls, 1 with the problems, 2 when used wrongly.
+    Plan(PlanArgs),
+    /// Run a command in a microVM
+    ///
+    /// Standard input, output, error and the exit status are the command's own. krundl's own failures exit with 125,
+    /// a command that cannot be executed with 126, one that is not found with 127, one killed by a signal with 128 and
+    /// the signal's number.
+    ///
+    /// Example: krundl run --mount .:/workspace:ro ./rootfs -- ls -l /workspace
+    Run(RunArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct LibraryArgs {
+    /// The libkrun to use; without it: KRUNDL_LIBRARY, KRUNDL_LIBRARY_DIR, the system's loader, well-known places
+    #[arg(long, value_name = "PATH")]
+    pub library: Option<PathBuf>,
+}
+
+impl LibraryArgs {
+    pub fn probe(&self) -> krundl::ProbeOptions {
+        krundl::ProbeOptions { library: self.library.clone(), ..krundl::ProbeOptions::default() }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub library: LibraryArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show every function, every attempt and all evidence
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The VM's description (JSON, see docs/spec.md); - for standard input
+    #[arg(value_name = "SPEC.json")]
+    pub spec: PathBuf,
+    #[command(flatten)]
+    pub library: LibraryArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Start from this description (JSON, see docs/spec.md); what is given beside it counts more
+    #[arg(long, value_name = "FILE")]
+    pub spec: Option<PathBuf>,
+    /// Number of virtual CPUs [default: 1]
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<u32>,
+    /// Memory of the guest in MiB [default: 512]
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
+    /// A directory of the host that the guest sees; GUEST is /workspace where it is left out; may be repeated
+    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
+    pub mounts: Vec<OsString>,
+    /// The guest may not write to its root
+    #[arg(long)]
+    pub read_only: bool,
+    /// A kernel of your own instead of libkrunfw's
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// A variable of the command's environment; K alone takes the caller's value; may be repeated
+    #[arg(long = "env", short = 'e', value_name = "K=V")]
+    pub env: Vec<OsString>,
+    /// The command's working directory in the guest
+    #[arg(long, short = 'w', value_name = "DIR")]
+    pub workdir: Option<OsString>,
+    /// What libkrun logs; it goes to --log, else it is shown only when something fails
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<Level>,
+    /// Append libkrun's log to this file
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    #[command(flatten)]
+    pub library: LibraryArgs,
+    /// The directory that the guest has as its root
+    #[arg(value_name = "ROOT", required_unless_present = "spec")]
+    pub root: Option<PathBuf>,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "CMD", required_unless_present = "spec")]
+    pub command: Vec<OsString>,
+}
+
+/// libkrun's log levels.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> LogLevel {
+        match level {
+            Level::Off => LogLevel::Off,
+            Level::Error => LogLevel::Error,
+            Level::Warn => LogLevel::Warn,
+            Level::Info => LogLevel::Info,
+            Level::Debug => LogLevel::Debug,
+            Level::Trace => LogLevel::Trace,
+        }
+    }
+}
+
+/// `HOST[:GUEST][:ro]`. Read from the end, so that a host path may hold a colon unless what follows it begins with a
+/// slash.
+pub fn mount(text: &OsStr) -> Result<Mount, String> {
+    let (mut host, mut guest, mut read_only) = (text.as_bytes(), DEFAULT_GUEST.as_bytes(), false);
+    if let Some((rest, mode)) = split_last(host).filter(|(_, mode)| matches!(*mode, b"ro" | b"rw")) {
+        (host, read_only) = (rest, mode == b"ro");
+    }
+    if let Some((rest, path)) = split_last(host).filter(|(_, path)| path.starts_with(b"/")) {
+        (host, guest) = (rest, path);
+    }
+    if host.is_empty() {
+        return Err("the host's directory is missing".to_owned());
+    }
+    let guest = std::str::from_utf8(guest).map_err(|_| "the path in the guest must be UTF-8".to_owned())?;
+    // A slash at the end is how people name directories.
+    let guest = match guest.trim_end_matches('/') {
+        "" => "/",
+        plain => plain,
+    };
+    Ok(Mount {
+        host: OsString::from_vec(host.to_vec()).into(),
+        guest: guest.to_owned(),
+        tag: None,
+        read_only,
+        dax_mib: 0,
+        semantics: None,
+    })
+}
+
+fn split_last(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = text.iter().rposition(|b| *b == b':')?;
+    Some((&text[..colon], &text[colon + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (String, String, bool) {
+        let mount = mount(OsStr::new(text)).unwrap();
+        (mount.host.display().to_string(), mount.guest, mount.read_only)
+    }
+
+    #[test]
+    fn mounts_are_read_from_the_end() {
+        let expect = |text, host: &str, guest: &str, ro| assert_eq!(parts(text), (host.to_owned(), guest.to_owned(), ro), "{text}");
+        expect(".", ".", "/workspace", false);
+        expect("./src:ro", "./src", "/workspace", true);
+        expect("/a:/b", "/a", "/b", false);
+        expect("/a:/b/:ro", "/a", "/b", true);
+        expect("/a:rw", "/a", "/workspace", false);
+        expect("/with:colon:/b:ro", "/with:colon", "/b", true);
+        expect("with:colon", "with:colon", "/workspace", false);
+        assert!(mount(OsStr::new(":/b")).is_err());
+        assert!(mount(OsStr::new("")).is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

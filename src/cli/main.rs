@@ -1,0 +1,25 @@
+//! The command line `krundl`: translates and renders, decides nothing.
+
+mod args;
+mod doctor;
+mod plan;
+mod run;
+mod signals;
+
+use clap::Parser;
+
+fn main() {
+    let args::Cli { command } = args::Cli::parse();
+    let status = match command {
+        args::Command::Doctor(args) => doctor::doctor(&args),
+        args::Command::Plan(args) => plan::plan(&args),
+        args::Command::Run(args) => run::run(args),
+    };
+    std::process::exit(status);
+}
+
+/// Prints to standard output; a reader that has gone away is no error of ours.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,87 @@
+//! `krundl plan`.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::path::Path;
+
+use krundl::error::Error;
+use krundl::{Plan, prepare_json, probe_isolated};
+use serde_json::{Value, json};
+
+use super::args::PlanArgs;
+use super::print;
+
+pub fn plan(args: &PlanArgs) -> i32 {
+    let text = match read_spec(&args.spec) {
+        Ok(text) => text,
+        Err(reason) => {
+            eprintln!("krundl: {reason}");
+            return 2;
+        }
+    };
+    let planned = probe_isolated(&args.library.probe()).and_then(|probed| prepare_json(&text, &probed.capabilities));
+    match planned {
+        Ok(prepared) => {
+            print(&if args.json { json_text(&serde_json::to_value(&prepared.plan).expect("a plan is plain data")) } else { as_text(&prepared.plan) });
+            0
+        }
+        Err(error) => {
+            if args.json {
+                print(&json_text(&error_json(&error)));
+            } else {
+                eprintln!("krundl: {error}");
+            }
+            1
+        }
+    }
+}
+
+/// The text of a spec; `-` is standard input.
+pub fn read_spec(path: &Path) -> Result<String, String> {
+    let read = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    read.map_err(|error| format!("the spec {} cannot be read: {error}", path.display()))
+}
+
+fn error_json(error: &Error) -> Value {
+    let code = error.code();
+    let mut value = json!({
+        "error": {"code": code as u32, "name": code, "message": error.to_string()},
+        "problems": error.problems(),
+    });
+    if let Error::LibraryNotFound { attempts } = error {
+        value["attempts"] = json!(attempts);
+    }
+    value
+}
+
+fn json_text(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn as_text(plan: &Plan) -> String {
+    let mut text = format!("library: {}\n", plan.library.display());
+    if let Some(firmware) = &plan.firmware {
+        let _ = writeln!(text, "firmware, loaded first: {}", firmware.display());
+    }
+    for (n, call) in plan.calls.iter().enumerate() {
+        let _ = writeln!(text, "{:>3}. {call}", n + 1);
+    }
+    text.push_str("in the guest:\n");
+    for mount in &plan.guest.mounts {
+        let make = if mount.create { ", which it makes first" } else { "" };
+        let mode = if mount.read_only { "ro" } else { "rw" };
+        let _ = writeln!(text, "     mount -t virtiofs -o {mode} {} {}{make}", mount.tag, mount.path);
+    }
+    let _ = writeln!(text, "     cd {}", plan.guest.workdir);
+    let words: Vec<String> = std::iter::once(&plan.guest.exec).chain(&plan.guest.args).map(|word| format!("{word:?}")).collect();
+    let _ = writeln!(text, "     exec {}", words.join(" "));
+    for note in &plan.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}

@@ -1,0 +1,173 @@
+//! `krundl run`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use krundl::error::{Error, Problem, ProblemKind};
+use krundl::launch::prepare_parsed;
+use krundl::spec::{Exec, Kernel, KernelFormat, Parsed, Root, Text, VmSpec, parse};
+use krundl::{Exit, LaunchOptions, LogTarget, launch, probe_isolated};
+
+use super::args::{RunArgs, mount};
+use super::plan::read_spec;
+use super::signals;
+
+/// Exit status of krundl's own failures.
+const FAILED: i32 = 125;
+
+pub fn run(args: RunArgs) -> i32 {
+    match try_run(args) {
+        Ok(status) => status,
+        Err(Failure::Told) => FAILED,
+        Err(Failure::Words(message)) => {
+            eprintln!("krundl: {message}");
+            FAILED
+        }
+    }
+}
+
+enum Failure {
+    /// The guest's program has said it on standard error already.
+    Told,
+    Words(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::GuestSetup { .. } => Failure::Told,
+            error => Failure::Words(error.to_string()),
+        }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure::Words(message)
+    }
+}
+
+fn try_run(args: RunArgs) -> Result<i32, Failure> {
+    let log = match &args.log {
+        None => LogTarget::Captured,
+        Some(path) => LogTarget::File(
+            File::options()
+                .create(true)
+                .append(true)
+                .read(true)
+                .open(path)
+                .map_err(|error| format!("the log {} cannot be opened: {error}", path.display()))?,
+        ),
+    };
+    let probe = args.library.probe();
+    let parsed = spec(args)?;
+    let probed = probe_isolated(&probe)?;
+    let prepared = prepare_parsed(&parsed, &probed.capabilities)?;
+    // Before the start, so that no signal falls between the VM's start and our readiness for it.
+    signals::catch();
+    let mut vm = launch(prepared, LaunchOptions { log, die_with_parent: true, ..LaunchOptions::default() })?;
+    signals::forward_to(vm.pid());
+    let ended = match vm.wait_ready(None) {
+        Ok(()) | Err(Error::ReadinessUnknown { .. }) => {
+            signals::guest_is_up();
+            vm.wait()
+        }
+        Err(error) => Err(error),
+    };
+    // Puts the terminal right before anything is printed.
+    drop(vm);
+    match (ended, signals::stopped_by()) {
+        (Ok(exit @ Exit::Unproved(_)), _) => {
+            eprintln!("krundl: {exit}");
+            Ok(exit.status())
+        }
+        (Ok(exit), _) => Ok(exit.status()),
+        (Err(_), Some(signal)) => Ok(128 + signal),
+        (Err(error), None) => Err(error.into()),
+    }
+}
+
+/// The spec of the file, where there is one, with what the command line says on top.
+fn spec(args: RunArgs) -> Result<Parsed, Failure> {
+    let mut parsed = match &args.spec {
+        Some(path) => parse(&read_spec(path)?)?,
+        None => Parsed { spec: bare(), problems: Vec::new() },
+    };
+    let Parsed { spec, problems } = &mut parsed;
+    // What the command line says replaces what the file got wrong.
+    let mut replaced = |field: &str| problems.retain(|problem| problem.field != field);
+    if let Some(cpus) = args.cpus {
+        spec.vcpus = cpus;
+        replaced("vcpus");
+    }
+    if let Some(memory) = args.memory {
+        spec.memory_mib = memory;
+        replaced("memory_mib");
+    }
+    if let Some(root) = args.root {
+        spec.root.dir = root;
+        replaced("root.dir");
+    }
+    spec.root.read_only |= args.read_only;
+    if let Some(path) = args.kernel {
+        spec.kernel = Some(Kernel { path, format: KernelFormat::Auto, initrd: None, cmdline: None });
+    }
+    for text in &args.mounts {
+        match mount(text) {
+            Ok(mount) => spec.mounts.push(mount),
+            Err(reason) => {
+                let problem = Problem::new(ProblemKind::Invalid, format!("--mount {}", text.display()), reason);
+                problems.push(problem.fix("--mount HOST[:GUEST][:ro]"));
+            }
+        }
+    }
+    if let Some(level) = args.log_level {
+        spec.log_level = level.into();
+    }
+    if let Some(workdir) = args.workdir {
+        spec.exec.workdir = workdir.into();
+    }
+    let mut command = args.command.into_iter();
+    if let Some(program) = command.next() {
+        spec.exec.path = program.into();
+        spec.exec.args = command.map(Text::from).collect();
+        problems.retain(|problem| !problem.field.starts_with("exec.path") && !problem.field.starts_with("exec.args"));
+    }
+    for text in args.env {
+        if let Some((name, value)) = variable(text)? {
+            spec.exec.env.insert(name, value);
+        }
+    }
+    if std::io::stdin().is_terminal() {
+        if let Some(term) = std::env::var_os("TERM") {
+            spec.exec.env.entry("TERM".to_owned()).or_insert_with(|| term.into());
+        }
+    }
+    Ok(parsed)
+}
+
+fn bare() -> VmSpec {
+    VmSpec {
+        vcpus: 1,
+        memory_mib: 512,
+        root: Root { dir: "".into(), read_only: false, dax_mib: 0 },
+        kernel: None,
+        exec: Exec { path: "".into(), args: Vec::new(), env: BTreeMap::new(), workdir: "/".into() },
+        mounts: Vec::new(),
+        log_level: krundl::spec::LogLevel::default(),
+    }
+}
+
+/// `K=V`, or `K` for the caller's value; nothing when the caller has none.
+fn variable(text: OsString) -> Result<Option<(String, Text)>, Failure> {
+    let bytes = text.as_bytes();
+    let (name, value) = match bytes.iter().position(|b| *b == b'=') {
+        Some(at) => (&bytes[..at], Some(OsString::from_vec(bytes[at + 1..].to_vec()))),
+        None => (bytes, std::env::var_os(&text)),
+    };
+    let name = std::str::from_utf8(name).map_err(|_| format!("--env {}: the name must be UTF-8", text.display()))?;
+    Ok(value.map(|value| (name.to_owned(), value.into())))
+}

@@ -1,0 +1,140 @@
+//! Where `krundl-vmm` is.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+use crate::library::Environment;
+
+/// The program's name.
+const NAME: &str = "krundl-vmm";
+/// The first argument with which it is told that krundl starts it, not a person.
+const MARK: &str = "--krundl-helper";
+
+/// Whether this very program can be its own helper.
+static OWN_HELPER: AtomicBool = AtomicBool::new(false);
+
+/// What a helper is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Open libkrun and say what it is.
+    Probe,
+    /// Carry out a plan.
+    Run,
+}
+
+impl Mode {
+    pub(crate) fn arguments(self) -> [OsString; 2] {
+        let mode = match self {
+            Mode::Probe => "probe",
+            Mode::Run => "run",
+        };
+        [MARK.into(), mode.into()]
+    }
+}
+
+/// What this process was started for, and with which descriptors.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Started {
+    pub mode: Mode,
+    /// The request, the statuses, and the further ones in the caller's order.
+    pub descriptors: Vec<RawFd>,
+}
+
+/// What this process was started for, if krundl started it as a helper.
+pub(crate) fn started_as(arguments: impl IntoIterator<Item = OsString>) -> Option<Started> {
+    let mut arguments = arguments.into_iter().skip(1);
+    if arguments.next()? != OsStr::new(MARK) {
+        return None;
+    }
+    let mode = match arguments.next()?.to_str()? {
+        "probe" => Mode::Probe,
+        "run" => Mode::Run,
+        _ => return None,
+    };
+    let descriptors: Vec<RawFd> =
+        arguments.map(|number| number.to_str()?.parse().ok()).collect::<Option<_>>()?;
+    (descriptors.len() >= 2).then_some(Started { mode, descriptors })
+}
+
+/// Notes that this program calls [`crate::vmm_main`] and so can be started again as its own helper.
+pub fn become_own_helper() {
+    OWN_HELPER.store(true, Ordering::Relaxed);
+}
+
+/// A helper program and the program or library that looked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Helper {
+    /// The helper.
+    pub path: PathBuf,
+    /// Our own program, or the library that holds krundl.
+    pub caller: PathBuf,
+}
+
+impl Helper {
+    /// Finds the helper: the path given; `KRUNDL_VMM` (empty means unset; not in a privileged process); this program
+    /// itself where it calls [`crate::vmm_main`]; beside our own library or program; in `libexec/krundl` next to
+    /// them; in the system's libexec directories.
+    ///
+    /// # Errors
+    /// [`Error::HelperNotFound`] with every place. A path that was named is the only one that is tried.
+    pub fn find(explicit: Option<&Path>) -> Result<Helper> {
+        let caller = own_file();
+        let variable = || {
+            let named = std::env::var_os("KRUNDL_VMM").filter(|path| !path.is_empty());
+            named.filter(|_| !Environment::current().privileged).map(PathBuf::from)
+        };
+        let named = explicit.map(Path::to_owned).or_else(variable);
+        let candidates = match named {
+            Some(path) => vec![path],
+            None => candidates(&caller),
+        };
+        match candidates.iter().find(|path| is_program(path)) {
+            Some(path) => Ok(Helper { path: path.clone(), caller }),
+            None => Err(Error::HelperNotFound { tried: candidates }),
+        }
+    }
+}
+
+fn candidates(caller: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let program = std::env::current_exe().ok();
+    if OWN_HELPER.load(Ordering::Relaxed) {
+        found.extend(program.clone());
+    }
+    for own in [Some(caller.to_owned()), program].into_iter().flatten() {
+        let Some(dir) = own.parent() else { continue };
+        found.push(dir.join(NAME));
+        found.push(dir.join("../libexec/krundl").join(NAME));
+        // From lib/x86_64-linux-gnu.
+        found.push(dir.join("../../libexec/krundl").join(NAME));
+    }
+    found.extend(["/usr/local/libexec/krundl", "/usr/libexec/krundl", "/usr/lib/krundl"].map(|dir| Path::new(dir).join(NAME)));
+    let mut seen = Vec::new();
+    found.retain(|path| !seen.contains(path) && { seen.push(path.clone()); true });
+    found
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+/// The file that holds this very code: a program, or a shared library such as a Python module.
+fn own_file() -> PathBuf {
+    // SAFETY: an all-zero Dl_info is a valid one to be filled in.
+    let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
+    let address = own_file as fn() -> PathBuf as *const libc::c_void;
+    // SAFETY: the address is of a function of ours, and info outlives the call.
+    let named = unsafe { libc::dladdr(address, &mut info) } != 0 && !info.dli_fname.is_null();
+    if named {
+        // SAFETY: dladdr has set it to a NUL-terminated string that lives as long as the object is loaded.
+        let name = unsafe { std::ffi::CStr::from_ptr(info.dli_fname) };
+        let path = Path::new(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name.to_bytes()));
+        if let Ok(path) = path.canonicalize() {
+            return path;
+        }
+    }
+    std::env::current_exe().unwrap_or_default()
+}

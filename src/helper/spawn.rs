@@ -1,0 +1,116 @@
+//! Starting the helper: it inherits what is meant for it and nothing else.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use super::find::{Helper, Mode};
+use super::memory::unnamed_file;
+use super::wire::{self, Request};
+use crate::error::{Error, Result, Words};
+
+/// The variables that the helper inherits: those that the loader and libkrun need to find files, none that may hold
+/// a secret. `RUST_LOG` stays out, for it could silence libkrun's only explanation of a failure.
+const INHERITED: &[&str] = &[
+    "PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "TMPDIR",
+    "XDG_RUNTIME_DIR", "RUST_BACKTRACE", "LANG", "LC_ALL", "TZ",
+];
+
+/// How to start it.
+pub(crate) struct Spawn<'a> {
+    pub helper: &'a Helper,
+    pub mode: Mode,
+    pub request: &'a Request,
+    /// Standard input, output and error.
+    pub stdio: [Stdio; 3],
+    /// Further descriptors; the helper gets their numbers in this order.
+    pub extra: Vec<BorrowedFd<'a>>,
+    /// Whether it leads a session of its own, away from the caller's terminal.
+    pub new_session: bool,
+}
+
+/// A helper that runs.
+pub(crate) struct Running {
+    pub child: Child,
+    /// What it says; the end of it is the end of the process.
+    pub status: File,
+}
+
+impl Spawn<'_> {
+    pub(crate) fn start(self) -> Result<Running> {
+        let fail = |what: &str| {
+            let what = format!("{what} for {}", self.helper.path.display());
+            move |error: io::Error| Error::os(what, error)
+        };
+        let request = unnamed_file(&wire::request(self.request)).map_err(fail("making the request"))?;
+        let (status, status_in) = io::pipe().map_err(fail("making a pipe"))?;
+
+        // Copies, because a caller without standard streams may have given descriptors 0 to 2, which the helper's
+        // own are going to replace. Their numbers stay as they are: moving one onto a fixed number could hit the
+        // descriptor on which the standard library waits for exec.
+        let sources: Vec<OwnedFd> = [request.as_fd(), status_in.as_fd()]
+            .iter()
+            .chain(&self.extra)
+            .map(copy_above_standard)
+            .collect::<io::Result<_>>()
+            .map_err(fail("copying descriptors"))?;
+        let numbers: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
+
+        let [stdin, stdout, stderr] = self.stdio;
+        let mut command = Command::new(&self.helper.path);
+        command.args(self.mode.arguments()).args(numbers.iter().map(RawFd::to_string));
+        command.env_clear().envs(inherited()).stdin(stdin).stdout(stdout).stderr(stderr);
+        let new_session = self.new_session;
+        // SAFETY: between fork and exec only async-signal-safe functions are called (fcntl, close_range, setsid), and
+        // nothing is allocated: `numbers` was made before.
+        unsafe {
+            command.pre_exec(move || {
+                close_others();
+                for fd in &numbers {
+                    if libc::fcntl(*fd, libc::F_SETFD, 0) < 0 {
+                        return Err(io::Error::last_os_error());
+                    }
+                }
+                if new_session && libc::setsid() < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+                Ok(())
+            });
+        }
+        let child = command.spawn().map_err(|error| Error::HelperFailed {
+            helper: self.helper.path.clone(),
+            reason: format!("it cannot be started: {error}"),
+            words: Words::default(),
+        })?;
+        Ok(Running { child, status: OwnedFd::from(status).into() })
+    }
+}
+
+fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
+    INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)))
+}
+
+fn copy_above_standard(fd: &BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, libc::STDERR_FILENO + 1)?)
+}
+
+/// Marks every descriptor but the standard ones to be closed by exec, also those that other code of this process
+/// opened without that mark.
+fn close_others() {
+    const FIRST: RawFd = libc::STDERR_FILENO + 1;
+    #[cfg(target_os = "linux")]
+    // SAFETY: sets a flag on this (forked) process's descriptors; no memory is touched.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0;
+    #[cfg(not(target_os = "linux"))]
+    let done = false;
+    if !done {
+        // Kernels before 5.11: one by one, as many as there can be in practice.
+        for fd in FIRST..4096 {
+            // SAFETY: as above; a number that is not open is an error without effect.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+}

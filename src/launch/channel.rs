@@ -1,0 +1,188 @@
+//! The host's end of the channel on which krundl's program in the guest speaks.
+//!
+//! The guest is not trusted: lines are bounded, what is not a word is passed over, and only the first connection of
+//! the VM's own process counts.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use crate::guest_words::Word;
+use crate::plan::Channel;
+
+/// What the guest has said.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// It has mounted everything and runs the workload.
+    pub up: bool,
+    /// The word after which there is nothing to say: a failure, or how the workload ended.
+    pub last: Option<Word>,
+}
+
+/// The host's end.
+pub(super) struct ChannelHost {
+    state: State,
+    line: Vec<u8>,
+    /// Whether the line is longer than any word, and is passed over to its end.
+    overlong: bool,
+    pub said: Said,
+}
+
+enum State {
+    /// There is none, or it has said its last.
+    Silent,
+    /// A socket that the VM's process connects to when the guest does.
+    Listening(UnixListener),
+    Connected(UnixStream),
+}
+
+impl ChannelHost {
+    /// The host's end, and what the VM's process is given.
+    pub(super) fn new(channel: Channel) -> io::Result<(ChannelHost, Option<OwnedFd>)> {
+        let (state, given) = match channel {
+            Channel::None => (State::Silent, None),
+            Channel::Port => {
+                let (ours, theirs) = UnixStream::pair()?;
+                ours.set_nonblocking(true)?;
+                (State::Connected(ours), Some(theirs.into()))
+            }
+            Channel::Vsock { .. } => {
+                let (listener, socket) = nameless_listener()?;
+                listener.set_nonblocking(true)?;
+                (State::Listening(listener), Some(socket))
+            }
+        };
+        Ok((ChannelHost { state, line: Vec::new(), overlong: false, said: Said::default() }, given))
+    }
+
+    /// What to wait on for more.
+    pub(super) fn watched(&self) -> Option<BorrowedFd<'_>> {
+        match &self.state {
+            State::Silent => None,
+            State::Listening(listener) => Some(listener.as_fd()),
+            State::Connected(stream) => Some(stream.as_fd()),
+        }
+    }
+
+    /// Takes what has come, without waiting. `vmm` is the VM's process.
+    pub(super) fn drain(&mut self, vmm: u32) {
+        while let State::Listening(listener) = &self.state {
+            match listener.accept() {
+                Ok((stream, _)) if is_peer(&stream, vmm) && stream.set_nonblocking(true).is_ok() => {
+                    self.state = State::Connected(stream);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+        let mut buffer = [0; 4096];
+        while let State::Connected(stream) = &mut self.state {
+            match stream.read(&mut buffer) {
+                Ok(0) => self.state = State::Silent,
+                Ok(n) => self.hear(&buffer[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+            if self.said.last.is_some() {
+                // The guest waits for this before it shuts down, so that its last word is sure to arrive.
+                self.state = State::Silent;
+            }
+        }
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'\n' => {
+                    if !self.overlong && self.said.last.is_none() {
+                        self.word();
+                    }
+                    self.line.clear();
+                    self.overlong = false;
+                }
+                byte if self.line.len() < Word::LINE_MAX => self.line.push(*byte),
+                _ => self.overlong = true,
+            }
+        }
+    }
+
+    fn word(&mut self) {
+        match Word::parse(&self.line) {
+            Some(Word::Up) => self.said.up = true,
+            Some(Word::Hello { .. }) | None => {}
+            Some(last) => self.said.last = Some(last),
+        }
+    }
+}
+
+/// A listening socket and a descriptor that leads to it: `connect` to `/proc/self/fd/N` reaches it although its name
+/// is gone, so nothing can be left behind in the file system and nobody else can find it.
+fn nameless_listener() -> io::Result<(UnixListener, OwnedFd)> {
+    use rustix::fs::{Mode, OFlags, open};
+    let mut random = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let name = format!("krundl-{}-{:016x}", std::process::id(), u64::from_le_bytes(random));
+    // A socket's path has room for about 100 bytes; through the directory's descriptor it is always short.
+    let dir = open(std::env::temp_dir(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let path = std::path::PathBuf::from(format!("/proc/self/fd/{}/{name}", std::os::fd::AsRawFd::as_raw_fd(&dir)));
+    let listener = UnixListener::bind(&path)?;
+    let socket = open(&path, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty());
+    std::fs::remove_file(&path)?;
+    Ok((listener, socket?))
+}
+
+#[cfg(target_os = "linux")]
+fn is_peer(stream: &UnixStream, vmm: u32) -> bool {
+    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()) == Ok(vmm))
+}
+
+/// Elsewhere nobody can know the socket's name by now, which has to do.
+#[cfg(not(target_os = "linux"))]
+fn is_peer(_: &UnixStream, _: u32) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn words_come_through_a_socket_without_a_name() {
+        let (mut host, given) = ChannelHost::new(Channel::Vsock { port: 1 }).unwrap();
+        let path = format!("/proc/self/fd/{}", given.as_ref().unwrap().as_raw_fd());
+        let mut guest = UnixStream::connect(&path).unwrap();
+        guest.write_all(b"krundl-guest 1\nup\nexi").unwrap();
+        host.drain(std::process::id());
+        assert!(host.said.up && host.said.last.is_none());
+        guest.write_all(b"t 42\n").unwrap();
+        host.drain(std::process::id());
+        assert_eq!(host.said.last, Some(Word::Exit(42)));
+        assert_eq!(guest.read(&mut [0; 8]).unwrap(), 0, "the host hangs up after the last word");
+    }
+
+    #[test]
+    fn another_process_is_not_heard() {
+        let (mut host, given) = ChannelHost::new(Channel::Vsock { port: 1 }).unwrap();
+        let path = format!("/proc/self/fd/{}", given.as_ref().unwrap().as_raw_fd());
+        let mut stranger = UnixStream::connect(&path).unwrap();
+        stranger.write_all(b"krundl-guest 1\nup\nexit 0\n").unwrap();
+        host.drain(1);
+        assert!(!host.said.up && host.said.last.is_none());
+    }
+
+    #[test]
+    fn noise_and_overlong_lines_are_passed_over() {
+        let (mut host, given) = ChannelHost::new(Channel::Port).unwrap();
+        let mut guest = UnixStream::from(given.unwrap());
+        guest.set_nonblocking(true).unwrap();
+        for bytes in [&b"\x00\xff noise\n"[..], &vec![b'x'; 10_000], b"\nup\nsignal 9\nexit 0\n"] {
+            guest.write_all(bytes).unwrap();
+            host.drain(0);
+        }
+        assert!(host.said.up);
+        assert_eq!(host.said.last, Some(Word::Signal(9)), "what comes after the last word does not count");
+    }
+}

@@ -1,0 +1,16 @@
+//! From a plan to a running VM: starts the process that carries it out, and watches it.
+
+mod channel;
+mod log;
+mod options;
+mod outcome;
+mod prepare;
+mod start;
+mod terminal;
+mod vm;
+
+pub use options::{LaunchOptions, LogTarget, Stream};
+pub use outcome::Exit;
+pub use prepare::{Prepared, prepare, prepare_json, prepare_parsed};
+pub use start::launch;
+pub use vm::Vm;

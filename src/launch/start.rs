@@ -1,0 +1,58 @@
+//! Starts the process that carries out a plan, and waits until libkrun is entered.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use super::channel::ChannelHost;
+use super::log::{Log, nonblocking};
+use super::options::{LaunchOptions, Stream};
+use super::prepare::Prepared;
+use super::terminal::SavedTerminal;
+use super::vm::Vm;
+use crate::error::{Error, Result};
+use crate::helper::wire::{How, Request};
+use crate::helper::{Helper, Mode, Spawn};
+
+/// Starts a VM. Returns when libkrun has been entered: every call before that was accepted. Whether the guest comes
+/// up is told by [`Vm::wait_ready`], how it ends by [`Vm::wait`].
+///
+/// # Errors
+/// What went wrong before libkrun was entered: [`Error::Call`], [`Error::Crashed`], [`Error::LibraryChanged`],
+/// [`Error::TimedOut`], and those of the helper. Nothing is left running then.
+pub fn launch(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
+    let os = |what: &'static str| move |error| Error::os(what, error);
+    let helper = Helper::find(options.helper.as_deref())?;
+    let Prepared { plan, held } = prepared;
+    let (channel, channel_given) = ChannelHost::new(plan.guest.channel).map_err(os("making the guest's channel"))?;
+    let (log, log_given) = Log::new(options.log).map_err(os("making the log"))?;
+    let inherits = |stream: &Stream| matches!(stream, Stream::Inherit);
+    let terminal = [&options.stdin, &options.stdout, &options.stderr]
+        .into_iter()
+        .any(inherits)
+        .then(SavedTerminal::of_standard_streams)
+        .flatten();
+
+    let calls = plan.calls.clone();
+    let library = plan.library.clone();
+    let how = How { parent: std::process::id(), die_with_parent: options.die_with_parent };
+    let request = Request::Run { plan: Box::new(plan), how };
+    let running = Spawn {
+        helper: &helper,
+        mode: Mode::Run,
+        request: &request,
+        stdio: [options.stdin.into(), options.stdout.into(), options.stderr.into()],
+        extra: [Some(log_given.as_fd()), channel_given.as_ref().map(AsFd::as_fd)]
+            .into_iter()
+            .flatten()
+            .chain(held.iter().map(AsFd::as_fd))
+            .collect(),
+        new_session: options.new_session,
+    }
+    .start()?;
+    nonblocking(running.status.as_fd()).map_err(os("reading the helper's statuses"))?;
+    drop((log_given, channel_given, held));
+
+    let mut vm = Vm::new(running, helper, library, calls, log, channel, terminal);
+    vm.wait_entered(Instant::now() + options.start_timeout, options.start_timeout)?;
+    Ok(vm)
+}

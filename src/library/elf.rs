@@ -1,0 +1,159 @@
+//! What an ELF shared library says about itself.
+
+use object::Endianness;
+use object::elf as raw;
+use object::read::StringTable;
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym};
+
+use super::inspect::{FileReport, Identity, Refusal, no_library};
+use crate::error::AttemptKind;
+
+// libkrun exists for 64-bit machines only; a 32-bit process finds no library of its kind.
+type Header = raw::FileHeader64<Endianness>;
+
+/// Reads a file's bytes.
+pub(super) fn read(bytes: &[u8]) -> Result<FileReport, Refusal> {
+    check_header(bytes)?;
+    let parsed = parse(bytes).map_err(|error| damaged(&error.to_string()))?;
+    parsed.ok_or_else(|| damaged("it ends before the last byte that its headers promise"))
+}
+
+fn damaged(why: &str) -> Refusal {
+    Refusal::new(AttemptKind::NotALibrary, format!("a truncated or damaged ELF file: {why}"))
+}
+
+/// Tells a library for this process from all else that a file may be, by its first bytes.
+fn check_header(bytes: &[u8]) -> Result<(), Refusal> {
+    const MACHO: [[u8; 4]; 3] = [[0xcf, 0xfa, 0xed, 0xfe], [0xce, 0xfa, 0xed, 0xfe], [0xca, 0xfe, 0xba, 0xbe]];
+    if MACHO.iter().any(|magic| bytes.starts_with(magic)) {
+        return Err(wrong("macOS (a Mach-O file)").ask_loader());
+    }
+    if !bytes.starts_with(b"\x7fELF") {
+        return Err(no_library(bytes, "no ELF header"));
+    }
+    let Some(head) = bytes.first_chunk::<20>() else { return Err(damaged("its header is cut off").ask_loader()) };
+    let (bits, little) = (head[4], head[5] == 1);
+    let number = |at: usize| match little {
+        true => u16::from_le_bytes([head[at], head[at + 1]]),
+        false => u16::from_be_bytes([head[at], head[at + 1]]),
+    };
+    let machine = machine(bits, number(18));
+    if machine != std::env::consts::ARCH || bits != 2 || little != cfg!(target_endian = "little") {
+        let endian = if little { "little" } else { "big" };
+        return Err(wrong(&format!("{machine} ({}-bit, {endian}-endian)", u32::from(bits) * 32)).ask_loader());
+    }
+    let what = match number(16) {
+        3 => return Ok(()),
+        1 => "an object file for linking",
+        2 => "a program",
+        4 => "a core dump",
+        _ => "an ELF file of another kind",
+    };
+    Err(Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library")).ask_loader())
+}
+
+fn wrong(built_for: &str) -> Refusal {
+    let message = format!("built for {built_for}; this process is {}", std::env::consts::ARCH);
+    Refusal::new(AttemptKind::WrongArchitecture, message)
+}
+
+/// The machine as [`std::env::consts::ARCH`] has it, for those that people meet.
+fn machine(bits: u8, number: u16) -> String {
+    match (number, bits) {
+        (3, _) => "x86".to_owned(),
+        (8, _) => "mips".to_owned(),
+        (21, _) => "powerpc64".to_owned(),
+        (22, _) => "s390x".to_owned(),
+        (40, _) => "arm".to_owned(),
+        (62, 2) => "x86_64".to_owned(),
+        (62, _) => "x32".to_owned(),
+        (183, _) => "aarch64".to_owned(),
+        (243, 2) => "riscv64".to_owned(),
+        (243, _) => "riscv32".to_owned(),
+        (258, _) => "loongarch64".to_owned(),
+        (other, _) => format!("machine {other}"),
+    }
+}
+
+/// `None` for a file that ends too early.
+fn parse(bytes: &[u8]) -> object::read::Result<Option<FileReport>> {
+    let header = Header::parse(bytes)?;
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, bytes)?;
+    // The loader maps what lies beyond the end without a word, and whoever touches it dies of SIGBUS.
+    let ends = segments.iter().map(|segment| segment.file_range(endian)).map(|(at, size)| at.checked_add(size));
+    if ends.into_iter().any(|end| end.is_none_or(|end| end > bytes.len() as u64)) {
+        return Ok(None);
+    }
+    let mut report = FileReport::empty(Identity::default());
+    for segment in segments {
+        if let Some(dynamic) = segment.dynamic(endian, bytes)? {
+            read_dynamic(&mut report, bytes, endian, segments, dynamic)?;
+        }
+        if let Some(mut notes) = segment.notes(endian, bytes)? {
+            while let Some(note) = notes.next()? {
+                if note.name() == raw::ELF_NOTE_GNU && note.n_type(endian) == raw::NT_GNU_BUILD_ID {
+                    let hex = note.desc().iter().map(|byte| format!("{byte:02x}")).collect();
+                    report.identity.build_id = Some(hex);
+                }
+            }
+        }
+    }
+    report.exports = exports(bytes, header, endian)?;
+    Ok(Some(report))
+}
+
+/// Names from the dynamic segment, found as the loader finds them: through addresses, not through section headers.
+fn read_dynamic(
+    report: &mut FileReport,
+    bytes: &[u8],
+    endian: Endianness,
+    segments: &[raw::ProgramHeader64<Endianness>],
+    dynamic: &[raw::Dyn64<Endianness>],
+) -> object::read::Result<()> {
+    let entries = || dynamic.iter().take_while(|entry| entry.d_tag(endian) != raw::DT_NULL);
+    let value = |tag| entries().find(|entry| entry.d_tag(endian) == tag).map(|entry| entry.d_val(endian));
+    let (Some(address), Some(size)) = (value(raw::DT_STRTAB), value(raw::DT_STRSZ)) else { return Ok(()) };
+    let loaded = segments.iter().filter(|segment| segment.p_type(endian) == raw::PT_LOAD);
+    let mut ranges = loaded.filter_map(|segment| segment.data_range(endian, bytes, address, size).ok().flatten());
+    let names = ranges.next().unwrap_or_default();
+    let names = StringTable::new(names, 0, names.len() as u64);
+    for entry in entries() {
+        let tag = entry.d_tag(endian);
+        if ![raw::DT_SONAME, raw::DT_NEEDED, raw::DT_RPATH, raw::DT_RUNPATH].contains(&tag) {
+            continue;
+        }
+        let text = String::from_utf8_lossy(entry.string(endian, names)?).into_owned();
+        let dirs = || text.split(':').filter(|dir| !dir.is_empty()).map(str::to_owned);
+        match tag {
+            raw::DT_SONAME => report.soname = Some(text),
+            raw::DT_NEEDED => report.needed.push(text),
+            raw::DT_RPATH => report.rpath.extend(dirs()),
+            _ => report.runpath.extend(dirs()),
+        }
+    }
+    if value(raw::DT_RUNPATH).is_some() {
+        report.rpath.clear();
+    }
+    Ok(())
+}
+
+/// The functions that other files can find in it; `None` without section headers.
+fn exports(bytes: &[u8], header: &Header, endian: Endianness) -> object::read::Result<Option<Vec<String>>> {
+    let sections = header.sections(endian, bytes)?;
+    if sections.is_empty() {
+        return Ok(None);
+    }
+    let symbols = sections.symbols(endian, bytes, raw::SHT_DYNSYM)?;
+    let mut names = Vec::new();
+    for symbol in symbols.iter() {
+        let function = matches!(symbol.st_type(), raw::STT_FUNC | raw::STT_GNU_IFUNC);
+        let visible = matches!(symbol.st_visibility(), raw::STV_DEFAULT | raw::STV_PROTECTED);
+        if function && visible && !symbol.is_undefined(endian) && !symbol.is_local() {
+            names.push(String::from_utf8_lossy(symbol.name(endian, symbols.strings())?).into_owned());
+        }
+    }
+    names.sort();
+    names.dedup();
+    Ok(Some(names))
+}

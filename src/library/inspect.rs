@@ -1,0 +1,266 @@
+//! Reads a library's file and runs nothing of it.
+//!
+//! Done before the loader is asked: its messages do not tell a text file from a truncated library, it hangs on a FIFO,
+//! and a truncated library that it accepts kills the process with SIGBUS.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::{elf, macho, refuse};
+use crate::error::{AttemptError, AttemptKind};
+
+/// The largest file that is read, in bytes: libkrun has some 6 MB, libkrunfw some 22, debugging information adds to it.
+const MAX_SIZE: u64 = 512 << 20;
+
+/// What a library's file says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileReport {
+    /// Which file it is.
+    pub identity: Identity,
+    /// The architecture it is for, which is this process's: anything else is an error.
+    pub architecture: String,
+    /// The name that it gives itself (`DT_SONAME`, `LC_ID_DYLIB`).
+    pub soname: Option<String>,
+    /// The libraries that it is linked with.
+    pub needed: Vec<String>,
+    /// Where it has them looked for before `LD_LIBRARY_PATH` (`DT_RPATH`; nothing where there is a `DT_RUNPATH`).
+    pub rpath: Vec<String>,
+    /// Where it has them looked for after that (`DT_RUNPATH`, `LC_RPATH`).
+    pub runpath: Vec<String>,
+    /// The functions that it offers, sorted; `None` if the file has no section headers to find them by.
+    pub exports: Option<Vec<String>>,
+    /// The names of libkrunfw that its bytes mention, sorted. Only looked for in a file that offers a `krun_` function.
+    pub firmware_names: Vec<String>,
+}
+
+impl FileReport {
+    /// That of a file that says nothing about itself.
+    pub(super) fn empty(identity: Identity) -> FileReport {
+        FileReport {
+            identity,
+            architecture: std::env::consts::ARCH.to_owned(),
+            soname: None,
+            needed: Vec::new(),
+            rpath: Vec::new(),
+            runpath: Vec::new(),
+            exports: None,
+            firmware_names: Vec::new(),
+        }
+    }
+}
+
+/// What makes a file the one that it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Time of the last change of its bytes, in nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// The mark that the linker left in it, in hexadecimal (GNU build id, Mach-O UUID); not every linker does.
+    pub build_id: Option<String>,
+}
+
+impl Identity {
+    /// The first mark that differs, in words; `None` if it is the same file with the same content.
+    pub fn difference(&self, now: &Identity) -> Option<String> {
+        let text = |id: &Option<String>| id.clone().unwrap_or_else(|| "none".to_owned());
+        if self.build_id != now.build_id {
+            return Some(format!("its build id was {} and is {}", text(&self.build_id), text(&now.build_id)));
+        }
+        if (self.dev, self.ino) != (now.dev, now.ino) {
+            let (was, is) = (format!("{}:{}", self.dev, self.ino), format!("{}:{}", now.dev, now.ino));
+            return Some(format!("its device and inode were {was} and are {is}"));
+        }
+        if self.size != now.size {
+            return Some(format!("its size was {} bytes and is {}", self.size, now.size));
+        }
+        (self.modified_ns != now.modified_ns).then(|| "it was written to".to_owned())
+    }
+}
+
+/// Why a file is not a library for this process.
+pub(super) struct Refusal {
+    /// What is told.
+    pub(super) error: AttemptError,
+    /// Whether the loader can be asked for its own words without harm: it looks at the first bytes and refuses. It
+    /// waits for a FIFO's writer, and reads beyond the end of a truncated file.
+    pub(super) loader_may_be_asked: bool,
+}
+
+impl Refusal {
+    pub(super) fn new(kind: AttemptKind, message: impl Into<String>) -> Refusal {
+        Refusal { error: refuse(kind, message), loader_may_be_asked: false }
+    }
+
+    pub(super) fn ask_loader(mut self) -> Refusal {
+        self.loader_may_be_asked = true;
+        self
+    }
+}
+
+/// Reads the file of a library.
+///
+/// # Errors
+///
+/// [`AttemptKind::Missing`], [`AttemptKind::Unreadable`], [`AttemptKind::NotALibrary`],
+/// [`AttemptKind::WrongArchitecture`], or [`AttemptKind::Refused`] for a file larger than 512 MiB.
+pub fn inspect(path: &Path) -> Result<FileReport, AttemptError> {
+    look(path).map_err(|refusal| refusal.error)
+}
+
+/// [`inspect`], with what the loader may be asked after a refusal.
+pub(super) fn look(path: &Path) -> Result<FileReport, Refusal> {
+    let (file, identity) = open(path)?;
+    let mut bytes = Vec::with_capacity(identity.size as usize);
+    // One byte more than allowed, in case it grew.
+    let read = file
+        .take(MAX_SIZE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Refusal::new(AttemptKind::Unreadable, format!("it cannot be read: {error}")))?;
+    check_size(read as u64)?;
+    let mut report = if cfg!(target_os = "macos") { macho::read(&bytes)? } else { elf::read(&bytes)? };
+    let build_id = report.identity.build_id.take();
+    report.identity = Identity { build_id, ..identity };
+    let is_libkrun = |exports: &Vec<String>| exports.iter().any(|name| name.starts_with("krun_"));
+    if report.exports.as_ref().is_none_or(is_libkrun) {
+        report.firmware_names = firmware_names(&bytes);
+    }
+    Ok(report)
+}
+
+/// Opens a regular file and nothing else: opening a FIFO waits and opening a device may do something, so neither is
+/// opened, nor waited for if one takes the file's place in between.
+fn open(path: &Path) -> Result<(File, Identity), Refusal> {
+    let kind = rustix::fs::stat(path).map_err(|errno| cannot_open(path, errno))?.st_mode;
+    check_kind(FileType::from_raw_mode(kind))?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| cannot_open(path, errno))?);
+    let meta = file.metadata().map_err(|error| Refusal::new(AttemptKind::Unreadable, error.to_string()))?;
+    check_kind(FileType::from_raw_mode(meta.mode() as _))?;
+    check_size(meta.len())?;
+    let modified_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+    Ok((file, Identity { dev: meta.dev(), ino: meta.ino(), size: meta.len(), modified_ns, build_id: None }))
+}
+
+fn cannot_open(path: &Path, errno: Errno) -> Refusal {
+    let said = crate::errno::describe(errno.raw_os_error());
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => match std::fs::read_link(path) {
+            Ok(to) => Refusal::new(AttemptKind::Missing, format!("a link to {}, which does not exist", to.display())),
+            Err(_) => Refusal::new(AttemptKind::Missing, "no such file"),
+        },
+        Errno::ACCESS | Errno::PERM => {
+            Refusal::new(AttemptKind::Unreadable, format!("it is there and may not be read: {said}")).ask_loader()
+        }
+        _ => Refusal::new(AttemptKind::Unreadable, format!("it cannot be opened: {said}")),
+    }
+}
+
+fn check_kind(kind: FileType) -> Result<(), Refusal> {
+    let what = match kind {
+        FileType::RegularFile => return Ok(()),
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "no regular file",
+    };
+    let refusal = Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library"));
+    Err(if kind == FileType::Directory { refusal.ask_loader() } else { refusal })
+}
+
+fn check_size(size: u64) -> Result<(), Refusal> {
+    match size {
+        0 => Err(Refusal::new(AttemptKind::NotALibrary, "an empty file, not a shared library").ask_loader()),
+        size if size > MAX_SIZE => {
+            Err(Refusal::new(AttemptKind::Refused, format!("larger than {} MiB: not read", MAX_SIZE >> 20)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A refusal for bytes that are no library of any kind, with what they look like.
+pub(super) fn no_library(bytes: &[u8], expected: &str) -> Refusal {
+    let start = &bytes[..bytes.len().min(64)];
+    let what = if start.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
+        "a text file"
+    } else if start.starts_with(b"!<arch>\n") {
+        "an archive for linking (.a)"
+    } else {
+        "a file of another kind"
+    };
+    Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library ({expected})")).ask_loader()
+}
+
+/// The names of libkrunfw in the bytes, `libkrunfw.so.5` or `libkrunfw-sev.so.5`, on macOS `libkrunfw.5.dylib`.
+///
+/// libkrun has the name as a literal, without an end mark and with other literals around it.
+fn firmware_names(bytes: &[u8]) -> Vec<String> {
+    const STEM: &[u8] = b"libkrunfw";
+    let mut names = Vec::new();
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| *byte == STEM[0]) {
+        rest = &rest[at..];
+        match rest.strip_prefix(STEM) {
+            Some(tail) => {
+                names.extend(firmware_suffix(tail).map(|suffix| format!("libkrunfw{suffix}")));
+                rest = tail;
+            }
+            None => rest = &rest[1..],
+        }
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// What stands after `libkrunfw`, up to and with the number.
+fn firmware_suffix(tail: &[u8]) -> Option<String> {
+    let infix = ["-sev", "-tdx"].into_iter().find(|infix| tail.starts_with(infix.as_bytes())).unwrap_or("");
+    let tail = &tail[infix.len()..];
+    let (before, after) = if cfg!(target_os = "macos") { (".", ".dylib") } else { (".so.", "") };
+    let tail = tail.strip_prefix(before.as_bytes())?;
+    let digits = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    // Only the beginning of a number can be told from digits of the literal that follows.
+    if digits == 0 || !tail[digits..].starts_with(after.as_bytes()) {
+        return None;
+    }
+    let number = std::str::from_utf8(&tail[..digits]).ok()?;
+    Some(format!("{infix}{before}{number}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(not(target_os = "macos"))]
+    #[test]
+    fn names_of_libkrunfw_are_found_among_other_literals() {
+        let bytes =
+            b"\0libkrunlibkrunfw.so.5krunfw_get_kernel\0load libkrunfw-sev.so.4\nlibkrunfw.so.5libkrunfw.solibk";
+        assert_eq!(firmware_names(bytes), ["libkrunfw-sev.so.4", "libkrunfw.so.5"]);
+        assert!(firmware_names(b"").is_empty());
+    }
+
+    #[test]
+    fn the_mark_that_differs_is_named() {
+        let was = Identity { dev: 1, ino: 2, size: 3, modified_ns: 4, build_id: Some("ab".to_owned()) };
+        assert_eq!(was.difference(&was.clone()), None);
+        let differs = |now: Identity| was.difference(&now).unwrap();
+        assert!(differs(Identity { build_id: None, ..was.clone() }).contains("build id was ab and is none"));
+        assert!(differs(Identity { ino: 9, ..was.clone() }).contains("inode were 1:2 and are 1:9"));
+        assert!(differs(Identity { size: 9, ..was.clone() }).contains("size was 3 bytes and is 9"));
+        assert!(differs(Identity { modified_ns: 9, ..was.clone() }).contains("written"));
+    }
+}

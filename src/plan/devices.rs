@@ -1,0 +1,27 @@
+//! How many devices fit into a VM: each takes an interrupt line.
+
+/// Interrupt lines that libkrun has for devices. x86-64: 5 to 15, and split_irqchip does not add any.
+fn lines(architecture: &str) -> usize {
+    match architecture {
+        "x86_64" => 11,
+        "aarch64" => 128,
+        _ => 1023,
+    }
+}
+
+/// Devices that every VM has: balloon, entropy, the console for the standard streams.
+const ALWAYS: usize = 3;
+
+/// How many virtio-fs devices (the root among them) fit beside `others` (vsock, further consoles).
+pub(super) fn shares(architecture: &str, others: usize) -> usize {
+    lines(architecture) - ALWAYS - others
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn as_observed_on_x86_64() {
+        assert_eq!(super::shares("x86_64", 1), 1 + 6, "root and six with vsock");
+        assert_eq!(super::shares("x86_64", 0), 1 + 7, "root and seven without");
+    }
+}

@@ -1,0 +1,91 @@
+//! Files of the repository that follow from the code.
+
+use std::fmt::Write as _;
+
+use krundl::symbols::{Feature, Function, Group, Symbol};
+
+/// The files: path in the repository, and what must be in it.
+pub fn generated() -> Vec<(&'static str, String)> {
+    vec![("docs/symbols.md", symbols_markdown())]
+}
+
+/// docs/symbols.md.
+pub fn symbols_markdown() -> String {
+    let mut text = format!(
+        "<!-- Written by `cargo xtask generate` from src/symbols/table.rs. -->\n\
+         # libkrun's functions\n\n\
+         The {} public functions of all releases of libkrun from 0.1.1 to 1.19.7, as krundl knows them. *Since* is the \
+         first release that has a function and *until* the last one, if it is gone. *Built with* says what libkrun \
+         must be built with or for, and *without it* what any other build does; where nothing stands, every build has \
+         the function. That a function is there does not mean that it does anything: `krun_has_feature` knows more, \
+         from {} on.\n\n\
+         Releases 1.19.1, 1.19.4 and 1.19.5 were not seen, so 1.19.6 stands for \"after 1.19.3, by 1.19.6\".\n",
+        Function::ALL.len(),
+        Function::krun_has_feature.symbol().since,
+    );
+    for group in Group::ALL {
+        write!(text, "\n## {}\n\n", heading(*group)).unwrap();
+        text.push_str("| Function | Since | Until | Built with | Without it | What it does |\n");
+        text.push_str("| --- | --- | --- | --- | --- | --- |\n");
+        for function in group.functions() {
+            let symbol = function.symbol();
+            let cells = [
+                format!("`{}`", symbol.name),
+                symbol.since.to_owned(),
+                until(symbol),
+                symbol.built_with.unwrap_or("").to_owned(),
+                symbol.without_it.unwrap_or("").to_owned(),
+                symbol.meaning.to_owned(),
+            ];
+            writeln!(text, "| {} |", cells.join(" | ").replace("|  |", "| |").replace("|  |", "| |")).unwrap();
+        }
+        text.push_str("\n```c\n");
+        group.functions().for_each(|function| writeln!(text, "{}", declaration(function.symbol())).unwrap());
+        text.push_str("```\n");
+    }
+    text.push_str("\n## Features of `krun_has_feature`\n\n| Number | Feature | Since |\n| --- | --- | --- |\n");
+    for feature in Feature::ALL {
+        writeln!(text, "| {} | `{feature}` | {} |", feature.id(), feature.since()).unwrap();
+    }
+    text
+}
+
+fn until(symbol: &Symbol) -> String {
+    match (symbol.until, symbol.linux_until) {
+        (Some(last), _) => last.to_owned(),
+        (None, Some(last)) => format!("{last} on Linux"),
+        (None, None) => String::new(),
+    }
+}
+
+/// The function as libkrun.h declares it.
+fn declaration(symbol: &Symbol) -> String {
+    let (result, parameters) = symbol.signature.split_once(" (").expect("a C signature");
+    let parameters = if parameters == ")" { "void)" } else { parameters };
+    format!("{result} {}({parameters};", symbol.name)
+}
+
+fn heading(group: Group) -> &'static str {
+    match group {
+        Group::Core => "Virtual machines",
+        Group::Log => "libkrun's log",
+        Group::Host => "Questions about the library and the host",
+        Group::Exec => "The workload",
+        Group::Virtiofs => "Root and shared directories",
+        Group::Overlay => "The built-in init, and files that only the guest sees",
+        Group::Disk => "Disk images",
+        Group::Net => "Network cards",
+        Group::Vsock => "vsock and TSI",
+        Group::Console => "Consoles",
+        Group::Kernel => "Kernel and firmware",
+        Group::Machine => "Virtual hardware",
+        Group::Identity => "The user of the process",
+        Group::Gpu => "Graphics card",
+        Group::Display => "Displays",
+        Group::Input => "Input devices",
+        Group::Sound => "Sound",
+        Group::Tee => "Confidential guests",
+        Group::Nitro => "AWS Nitro enclaves",
+        other => other.name(),
+    }
+}

@@ -1,0 +1,24 @@
+//! The parts that krundl's tasks are made of.
+//!
+//! krundl opens a library that most build machines do not have, and runs machines that most build machines cannot run.
+//! This crate brings both: the real libkrun ([`libkrun()`]) and its kernel ([`firmware()`]) out of published packages,
+//! and a [`lab`] in which `/dev/kvm` works on any x86-64 Linux machine. Everything fetched or built is kept in a
+//! [`Cache`], so that it costs time and network once.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("krundl's tasks need Linux: they build Linux libraries and emulate a Linux machine");
+
+pub mod cache;
+pub mod command;
+pub mod debian;
+pub mod elf;
+pub mod firmware;
+pub mod guest_root;
+pub mod lab;
+pub mod libkrun;
+
+pub use cache::Cache;
+pub use firmware::firmware;
+pub use guest_root::busybox_root;
+pub use lab::Lab;
+pub use libkrun::libkrun;
