@@ -101,7 +101,8 @@ fn open() -> io::Result<File> {
 
 fn ioctl(device: &File, request: libc::c_ulong, argument: libc::c_int) -> io::Result<i32> {
     // SAFETY: the three requests take an integer, not a pointer, so no memory of ours is touched.
-    let answer = unsafe { libc::ioctl(device.as_raw_fd(), request as _, libc::c_ulong::try_from(argument).unwrap_or(0)) };
+    let answer =
+        unsafe { libc::ioctl(device.as_raw_fd(), request as _, libc::c_ulong::try_from(argument).unwrap_or(0)) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 

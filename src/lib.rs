@@ -40,10 +40,13 @@ pub mod probe;
 pub mod spec;
 pub mod symbols;
 
-#[path = "../guest/orders.rs"]
-mod orders;
+// Shared with the guest program, which uses the other half of each.
+#[allow(dead_code)]
 #[path = "../guest/words.rs"]
 mod guest_words;
+#[allow(dead_code)]
+#[path = "../guest/orders.rs"]
+mod orders;
 
 pub use capabilities::Capabilities;
 pub use child::vmm_main;

@@ -126,11 +126,19 @@ fn round(helper: &Helper, search: &Options, timeout: Duration) -> Result<Round> 
         let reason = format!("it {ended} without a word of krundl's{}", quoted(&words));
         return Err(Error::HelperMismatch { helper: helper.path.clone(), caller: helper.caller.clone(), reason });
     }
-    Err(Error::HelperFailed { helper: helper.path.clone(), reason: format!("it {ended} before it had an answer"), words })
+    Err(Error::HelperFailed {
+        helper: helper.path.clone(),
+        reason: format!("it {ended} before it had an answer"),
+        words,
+    })
 }
 
 fn quoted(words: &Words) -> String {
-    if words.as_str().is_empty() { String::new() } else { format!(", and wrote: {}", words.as_str().replace('\n', " | ")) }
+    if words.as_str().is_empty() {
+        String::new()
+    } else {
+        format!(", and wrote: {}", words.as_str().replace('\n', " | "))
+    }
 }
 
 /// What the child has told so far.

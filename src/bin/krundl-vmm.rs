@@ -7,6 +7,8 @@ fn main() {
         println!("krundl-vmm {}", env!("CARGO_PKG_VERSION"));
         return;
     }
-    eprintln!("krundl-vmm is started by krundl, not by hand: it is the process in which libkrun runs. See `krundl --help`.");
+    eprintln!(
+        "krundl-vmm is started by krundl, not by hand: it is the process in which libkrun runs. See `krundl --help`."
+    );
     std::process::exit(2);
 }

@@ -63,7 +63,11 @@ pub(super) fn judge(capabilities: &Capabilities) -> (Levels, Vec<Doubt>) {
         disk: level(&[F::krun_add_disk, F::krun_add_disk2, F::krun_add_disk3]),
         net: level(&[F::krun_set_passt_fd, F::krun_add_net_unixstream]),
         vsock: level(&[F::krun_add_vsock_port, F::krun_add_vsock_port2, F::krun_add_vsock]),
-        console: level(&[F::krun_set_console_output, F::krun_add_virtio_console_default, F::krun_add_virtio_console_multiport]),
+        console: level(&[
+            F::krun_set_console_output,
+            F::krun_add_virtio_console_default,
+            F::krun_add_virtio_console_multiport,
+        ]),
         kernel: level(&[F::krun_set_kernel, F::krun_set_firmware]),
         overlay: level(&[F::krun_fs_add_overlay_file]),
     };
@@ -75,7 +79,11 @@ fn doubts(capabilities: &Capabilities) -> Vec<Doubt> {
     for group in Group::ALL {
         let of_group = || capabilities.observation.functions.iter().filter(|f| f.symbol().group == *group);
         let names = |support: Support| {
-            of_group().filter(|f| capabilities.support(*f) == support).map(Function::name).collect::<Vec<_>>().join(", ")
+            of_group()
+                .filter(|f| capabilities.support(*f) == support)
+                .map(Function::name)
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         for (support, why) in [
             (Support::Refuses, "there and refuse: this build lacks what they need"),

@@ -107,8 +107,9 @@ impl Capabilities {
             return Support::Absent;
         }
         let symbol = function.symbol();
-        if symbol.build == Build::NotTee && self.is_tee() {
-            return Support::Refuses;
+        // A build for confidential guests is told by its other functions.
+        if symbol.build == Build::NotTee {
+            return if self.is_tee() { Support::Refuses } else { Support::Yes };
         }
         let without = match symbol.without {
             Without::Always | Without::Absent => return Support::Yes,
@@ -139,8 +140,7 @@ impl Capabilities {
 
 /// A generation is told by its functions; a soname of another major says that the same names may mean other things.
 fn generation(observation: &Observation) -> (Generation, String) {
-    let missing: Vec<&str> =
-        CORE.iter().filter(|f| !observation.functions.contains(**f)).map(|f| f.name()).collect();
+    let missing: Vec<&str> = CORE.iter().filter(|f| !observation.functions.contains(**f)).map(|f| f.name()).collect();
     match observation.soname_major {
         Some(major) if major > 1 => {
             let name = observation.soname.clone().unwrap_or_else(|| observation.real_path.display().to_string());

@@ -209,9 +209,12 @@ fn last_release(function: Function) -> Option<Release> {
 /// The release of the table after `release`: not every release was seen, so a function that one was the last to
 /// have may be in those between.
 fn following(release: &Release) -> Release {
-    Function::ALL.iter().map(|f| f.since()).filter(|since| since > release).min().unwrap_or_else(|| {
-        Release::new(release.major, release.minor + 1, 0)
-    })
+    Function::ALL
+        .iter()
+        .map(|f| f.since())
+        .filter(|since| since > release)
+        .min()
+        .unwrap_or_else(|| Release::new(release.major, release.minor + 1, 0))
 }
 
 /// Functions that are not there although the build is one that has them.
@@ -288,7 +291,9 @@ mod tests {
             .filter(|f| f.since() <= version && last_release(*f).is_none_or(|last| version <= last))
             .filter(|f| match f.symbol().without {
                 Without::Always | Without::Refuses | Without::NoEffect => true,
-                Without::Absent => built.contains(&f.symbol().build) || f.symbol().build == crate::symbols::Build::Platform,
+                Without::Absent => {
+                    built.contains(&f.symbol().build) || f.symbol().build == crate::symbols::Build::Platform
+                }
                 Without::AbsentSince(_) => built.contains(&f.symbol().build) || version < Release::new(1, 15, 0),
             })
             .collect();
@@ -299,7 +304,10 @@ mod tests {
 
     #[test]
     fn each_release_is_within_the_range_of_its_functions() {
-        for version in ["1.8.0", "1.9.5", "1.10.1", "1.11.0", "1.13.0", "1.15.1", "1.16.0", "1.17.4", "1.18.1", "1.19.2", "1.19.3", "1.19.6", "1.19.7"] {
+        for version in [
+            "1.8.0", "1.9.5", "1.10.1", "1.11.0", "1.13.0", "1.15.1", "1.16.0", "1.17.4", "1.18.1", "1.19.2", "1.19.3",
+            "1.19.6", "1.19.7",
+        ] {
             let judged = judge(&release(version, PLAIN));
             assert!(judged.range.matches(&version.parse().unwrap()), "{version} is not in {}", judged.range);
             assert!(judged.conflicts.is_empty(), "{version}: {:?}", judged.conflicts);

@@ -37,7 +37,12 @@ impl From<io::Error> for NotMade {
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn new(functions: &'a Functions, streams: &'a Streams, guest: &'a Guest, share: Option<&'a Share>) -> Caller<'a> {
+    pub(super) fn new(
+        functions: &'a Functions,
+        streams: &'a Streams,
+        guest: &'a Guest,
+        share: Option<&'a Share>,
+    ) -> Caller<'a> {
         Caller { functions, streams, guest, share, context: 0, console: 0 }
     }
 
@@ -85,7 +90,8 @@ impl<'a> Caller<'a> {
             }
             Call::AddConsolePortInout { name, input, output } => {
                 let name = c_string(name)?;
-                made!(krun_add_console_port_inout(ctx, self.console, name.as_ptr(), self.fd(*input), self.fd(*output)))
+                let fd = |fd: &Option<Fd>| fd.map_or(-1, |fd| self.fd(fd));
+                made!(krun_add_console_port_inout(ctx, self.console, name.as_ptr(), fd(input), fd(output)))
             }
             Call::DisableImplicitVsock {} => made!(krun_disable_implicit_vsock(ctx)),
             Call::AddVsock { tsi_features } => made!(krun_add_vsock(ctx, *tsi_features)),
@@ -124,7 +130,15 @@ impl<'a> Caller<'a> {
                     Content::GuestProgram => bootstrap::program()?,
                     Content::Orders => Vec::leak(bootstrap::orders(self.guest)),
                 };
-                made!(krun_fs_add_overlay_file(ctx, fs_tag.as_ptr(), path.as_ptr(), data.as_ptr(), data.len(), *mode, *one_shot))
+                made!(krun_fs_add_overlay_file(
+                    ctx,
+                    fs_tag.as_ptr(),
+                    path.as_ptr(),
+                    data.as_ptr(),
+                    data.len(),
+                    *mode,
+                    *one_shot
+                ))
             }
             Call::SetKernel { file, format, initrd, cmdline } => {
                 let file = self.host_file(file)?;
@@ -151,7 +165,9 @@ impl<'a> Caller<'a> {
         match dir {
             Shared::Host(HostPath { held: Some(n), .. }) => c_string(format!("/proc/self/fd/{}/.", self.held(*n)?)),
             Shared::Host(HostPath { path, held: None }) => c_string(path.as_bytes()),
-            Shared::Bootstrap { .. } => c_string(self.share.ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?.shared_path()),
+            Shared::Bootstrap { .. } => {
+                c_string(self.share.ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?.shared_path())
+            }
         }
     }
 
@@ -163,7 +179,9 @@ impl<'a> Caller<'a> {
     }
 
     fn held(&self, n: u32) -> io::Result<RawFd> {
-        self.streams.held(n).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the plan names a descriptor that was not given"))
+        self.streams.held(n).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "the plan names a descriptor that was not given")
+        })
     }
 }
 

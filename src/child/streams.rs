@@ -26,7 +26,8 @@ impl Streams {
         let mut extra = extra.into_iter();
         let log = extra.next().ok_or(io::ErrorKind::InvalidInput)?;
         let channel = if has_channel { Some(extra.next().ok_or(io::ErrorKind::InvalidInput)?) } else { None };
-        let mut streams = Streams { stdin: 0, stdout: 1, stderr: 2, _copies: Vec::new(), log, channel, held: extra.collect() };
+        let mut streams =
+            Streams { stdin: 0, stdout: 1, stderr: 2, _copies: Vec::new(), log, channel, held: extra.collect() };
         if told {
             let copies = [copy(io::stdin())?, copy(io::stdout())?, copy(io::stderr())?];
             [streams.stdin, streams.stdout, streams.stderr] = [0, 1, 2].map(|n: usize| copies[n].as_raw_fd());

@@ -185,7 +185,9 @@ mod tests {
 
     #[test]
     fn mounts_are_read_from_the_end() {
-        let expect = |text, host: &str, guest: &str, ro| assert_eq!(parts(text), (host.to_owned(), guest.to_owned(), ro), "{text}");
+        let expect = |text, host: &str, guest: &str, ro| {
+            assert_eq!(parts(text), (host.to_owned(), guest.to_owned(), ro), "{text}")
+        };
         expect(".", ".", "/workspace", false);
         expect("./src:ro", "./src", "/workspace", true);
         expect("/a:/b", "/a", "/b", false);

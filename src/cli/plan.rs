@@ -22,7 +22,11 @@ pub fn plan(args: &PlanArgs) -> i32 {
     let planned = probe_isolated(&args.library.probe()).and_then(|probed| prepare_json(&text, &probed.capabilities));
     match planned {
         Ok(prepared) => {
-            print(&if args.json { json_text(&serde_json::to_value(&prepared.plan).expect("a plan is plain data")) } else { as_text(&prepared.plan) });
+            print(&if args.json {
+                json_text(&serde_json::to_value(&prepared.plan).expect("a plan is plain data"))
+            } else {
+                as_text(&prepared.plan)
+            });
             0
         }
         Err(error) => {
@@ -78,7 +82,8 @@ fn as_text(plan: &Plan) -> String {
         let _ = writeln!(text, "     mount -t virtiofs -o {mode} {} {}{make}", mount.tag, mount.path);
     }
     let _ = writeln!(text, "     cd {}", plan.guest.workdir);
-    let words: Vec<String> = std::iter::once(&plan.guest.exec).chain(&plan.guest.args).map(|word| format!("{word:?}")).collect();
+    let words: Vec<String> =
+        std::iter::once(&plan.guest.exec).chain(&plan.guest.args).map(|word| format!("{word:?}")).collect();
     let _ = writeln!(text, "     exec {}", words.join(" "));
     for note in &plan.notes {
         let _ = writeln!(text, "note: {note}");

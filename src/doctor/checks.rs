@@ -53,7 +53,12 @@ impl Check {
 }
 
 /// All checks, in the order of the report.
-pub(super) fn all(capabilities: Option<&Capabilities>, attempts: &[Attempt], failure: Option<&Error>, kvm: &Kvm) -> Vec<Check> {
+pub(super) fn all(
+    capabilities: Option<&Capabilities>,
+    attempts: &[Attempt],
+    failure: Option<&Error>,
+    kvm: &Kvm,
+) -> Vec<Check> {
     let mut checks = vec![library(capabilities, attempts, failure)];
     if let Some(capabilities) = capabilities {
         checks.push(version(capabilities));
@@ -72,7 +77,8 @@ fn library(capabilities: Option<&Capabilities>, attempts: &[Attempt], failure: O
         return Check::new(ID, Status::Fail, "libkrun cannot be looked at").detail(error.to_string());
     }
     let Some(capabilities) = capabilities else {
-        let broken = attempts.iter().find(|attempt| attempt.error.as_ref().is_some_and(|e| e.kind != AttemptKind::Missing));
+        let broken =
+            attempts.iter().find(|attempt| attempt.error.as_ref().is_some_and(|e| e.kind != AttemptKind::Missing));
         return match broken {
             None => Check::new(ID, Status::Fail, format!("no libkrun in any of {} places", attempts.len()))
                 .fix("install libkrun and libkrunfw, or name the file with KRUNDL_LIBRARY or --library"),
@@ -101,7 +107,8 @@ fn version(capabilities: &Capabilities) -> Check {
     let unknown = &capabilities.observation.exported_unknown;
     let summary = format!("libkrun {}", version.range);
     let status = if version.conflicts.is_empty() && unknown.is_empty() { Status::Pass } else { Status::Warn };
-    let mut detail: Vec<String> = version.evidence.iter().map(|e| format!("{} because {}", e.says, e.because)).collect();
+    let mut detail: Vec<String> =
+        version.evidence.iter().map(|e| format!("{} because {}", e.says, e.because)).collect();
     detail.extend(version.conflicts.iter().map(|conflict| format!("contradiction: {conflict}")));
     if !unknown.is_empty() {
         detail.push(format!("functions that no release has (a fork, or a newer one): {}", unknown.join(", ")));
@@ -145,12 +152,22 @@ fn firmware(capabilities: &Capabilities) -> Check {
     match &firmware.path {
         Some(path) => {
             let how = if firmware.preload { "krundl loads it by its path" } else { "the system's loader finds it" };
-            let kernel = firmware.kernel.as_ref().map(|kernel| format!("; its kernel takes {} MiB of the guest's memory", (kernel.load_address + kernel.size).div_ceil(1 << 20)));
-            Check::new(ID, Status::Pass, format!("{wanted}: {}", path.display())).detail(format!("{how}{}", kernel.unwrap_or_default()))
+            let kernel = firmware.kernel.as_ref().map(|kernel| {
+                format!(
+                    "; its kernel takes {} MiB of the guest's memory",
+                    (kernel.load_address + kernel.size).div_ceil(1 << 20)
+                )
+            });
+            Check::new(ID, Status::Pass, format!("{wanted}: {}", path.display()))
+                .detail(format!("{how}{}", kernel.unwrap_or_default()))
         }
-        None => Check::new(ID, Status::Warn, format!("{wanted} was not found: only VMs with a kernel of their own can start"))
-            .detail(firmware.evidence.clone())
-            .fix(format!("install libkrunfw, so that {wanted} lies beside libkrun or where the loader looks")),
+        None => Check::new(
+            ID,
+            Status::Warn,
+            format!("{wanted} was not found: only VMs with a kernel of their own can start"),
+        )
+        .detail(firmware.evidence.clone())
+        .fix(format!("install libkrunfw, so that {wanted} lies beside libkrun or where the loader looks")),
     }
 }
 
@@ -162,13 +179,16 @@ fn kvm_device(kvm: &Kvm) -> Check {
     }
     let error = kvm.error.clone().unwrap_or_default();
     if !kvm.accessible {
-        return Check::new(ID, Status::Fail, "/dev/kvm exists and this user cannot open it").detail(error).fix("sudo usermod -aG kvm $USER, then log in again");
+        return Check::new(ID, Status::Fail, "/dev/kvm exists and this user cannot open it")
+            .detail(error)
+            .fix("sudo usermod -aG kvm $USER, then log in again");
     }
     if kvm.api_version != Some(12) || kvm.creates_vm != Some(true) {
         return Check::new(ID, Status::Fail, "/dev/kvm opens and creates no VM").detail(error);
     }
     let vcpus = kvm.max_vcpus.map_or("an unknown number of".to_owned(), |n| n.to_string());
-    Check::new(ID, Status::Pass, format!("/dev/kvm opens and creates a VM; up to {vcpus} vCPUs")).detail("known by asking it; whether guests run is another question")
+    Check::new(ID, Status::Pass, format!("/dev/kvm opens and creates a VM; up to {vcpus} vCPUs"))
+        .detail("known by asking it; whether guests run is another question")
 }
 
 fn kvm_guests(kvm: &Kvm) -> Check {

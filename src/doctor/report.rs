@@ -74,7 +74,12 @@ pub struct VersionReport {
 }
 
 impl Report {
-    pub(super) fn new(capabilities: Option<&Capabilities>, attempts: Vec<Attempt>, kvm: Kvm, checks: Vec<Check>) -> Report {
+    pub(super) fn new(
+        capabilities: Option<&Capabilities>,
+        attempts: Vec<Attempt>,
+        kvm: Kvm,
+        checks: Vec<Check>,
+    ) -> Report {
         Report {
             schema_version: 1,
             krundl_version: env!("CARGO_PKG_VERSION"),

@@ -54,8 +54,7 @@ pub(crate) fn started_as(arguments: impl IntoIterator<Item = OsString>) -> Optio
         "run" => Mode::Run,
         _ => return None,
     };
-    let descriptors: Vec<RawFd> =
-        arguments.map(|number| number.to_str()?.parse().ok()).collect::<Option<_>>()?;
+    let descriptors: Vec<RawFd> = arguments.map(|number| number.to_str()?.parse().ok()).collect::<Option<_>>()?;
     (descriptors.len() >= 2).then_some(Started { mode, descriptors })
 }
 
@@ -111,9 +110,16 @@ fn candidates(caller: &Path) -> Vec<PathBuf> {
         // From lib/x86_64-linux-gnu.
         found.push(dir.join("../../libexec/krundl").join(NAME));
     }
-    found.extend(["/usr/local/libexec/krundl", "/usr/libexec/krundl", "/usr/lib/krundl"].map(|dir| Path::new(dir).join(NAME)));
+    found.extend(
+        ["/usr/local/libexec/krundl", "/usr/libexec/krundl", "/usr/lib/krundl"].map(|dir| Path::new(dir).join(NAME)),
+    );
     let mut seen = Vec::new();
-    found.retain(|path| !seen.contains(path) && { seen.push(path.clone()); true });
+    found.retain(|path| {
+        !seen.contains(path) && {
+            seen.push(path.clone());
+            true
+        }
+    });
     found
 }
 

@@ -15,8 +15,17 @@ use crate::error::{Error, Result, Words};
 /// The variables that the helper inherits: those that the loader and libkrun need to find files, none that may hold
 /// a secret. `RUST_LOG` stays out, for it could silence libkrun's only explanation of a failure.
 const INHERITED: &[&str] = &[
-    "PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "TMPDIR",
-    "XDG_RUNTIME_DIR", "RUST_BACKTRACE", "LANG", "LC_ALL", "TZ",
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "DYLD_LIBRARY_PATH",
+    "DYLD_FALLBACK_LIBRARY_PATH",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "RUST_BACKTRACE",
+    "LANG",
+    "LC_ALL",
+    "TZ",
 ];
 
 /// How to start it.
@@ -103,7 +112,8 @@ fn close_others() {
     const FIRST: RawFd = libc::STDERR_FILENO + 1;
     #[cfg(target_os = "linux")]
     // SAFETY: sets a flag on this (forked) process's descriptors; no memory is touched.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0;
+    let done =
+        unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0;
     #[cfg(not(target_os = "linux"))]
     let done = false;
     if !done {

@@ -187,7 +187,11 @@ impl Inbox {
             return Ok(Some(()));
         }
         let Some(end) = self.bytes.iter().take(MAX_GREETING).position(|b| *b == b'\n') else {
-            return if self.bytes.len() >= MAX_GREETING { Err("its first words are not krundl's".to_owned()) } else { Ok(None) };
+            return if self.bytes.len() >= MAX_GREETING {
+                Err("its first words are not krundl's".to_owned())
+            } else {
+                Ok(None)
+            };
         };
         check_greeting(&self.bytes[..end])?;
         self.bytes.drain(..=end);

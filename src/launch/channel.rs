@@ -3,10 +3,12 @@
 //! The guest is not trusted: lines are bounded, what is not a word is passed over, and only the first connection of
 //! the VM's own process counts.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use super::log::nonblocking;
 use crate::guest_words::Word;
 use crate::plan::Channel;
 
@@ -33,7 +35,8 @@ enum State {
     Silent,
     /// A socket that the VM's process connects to when the guest does.
     Listening(UnixListener),
-    Connected(UnixStream),
+    /// The connection, or a pipe that a console port writes to.
+    Open(File),
 }
 
 impl ChannelHost {
@@ -42,9 +45,10 @@ impl ChannelHost {
         let (state, given) = match channel {
             Channel::None => (State::Silent, None),
             Channel::Port => {
-                let (ours, theirs) = UnixStream::pair()?;
-                ours.set_nonblocking(true)?;
-                (State::Connected(ours), Some(theirs.into()))
+                let (ours, theirs) = io::pipe()?;
+                let ours = OwnedFd::from(ours);
+                nonblocking(ours.as_fd())?;
+                (State::Open(ours.into()), Some(theirs.into()))
             }
             Channel::Vsock { .. } => {
                 let (listener, socket) = nameless_listener()?;
@@ -60,7 +64,7 @@ impl ChannelHost {
         match &self.state {
             State::Silent => None,
             State::Listening(listener) => Some(listener.as_fd()),
-            State::Connected(stream) => Some(stream.as_fd()),
+            State::Open(stream) => Some(stream.as_fd()),
         }
     }
 
@@ -69,7 +73,7 @@ impl ChannelHost {
         while let State::Listening(listener) = &self.state {
             match listener.accept() {
                 Ok((stream, _)) if is_peer(&stream, vmm) && stream.set_nonblocking(true).is_ok() => {
-                    self.state = State::Connected(stream);
+                    self.state = State::Open(OwnedFd::from(stream).into());
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -77,7 +81,7 @@ impl ChannelHost {
             }
         }
         let mut buffer = [0; 4096];
-        while let State::Connected(stream) = &mut self.state {
+        while let State::Open(stream) = &mut self.state {
             match stream.read(&mut buffer) {
                 Ok(0) => self.state = State::Silent,
                 Ok(n) => self.hear(&buffer[..n]),
@@ -134,7 +138,8 @@ fn nameless_listener() -> io::Result<(UnixListener, OwnedFd)> {
 
 #[cfg(target_os = "linux")]
 fn is_peer(stream: &UnixStream, vmm: u32) -> bool {
-    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()) == Ok(vmm))
+    rustix::net::sockopt::socket_peercred(stream)
+        .is_ok_and(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()) == Ok(vmm))
 }
 
 /// Elsewhere nobody can know the socket's name by now, which has to do.
@@ -176,8 +181,7 @@ mod tests {
     #[test]
     fn noise_and_overlong_lines_are_passed_over() {
         let (mut host, given) = ChannelHost::new(Channel::Port).unwrap();
-        let mut guest = UnixStream::from(given.unwrap());
-        guest.set_nonblocking(true).unwrap();
+        let mut guest = File::from(given.unwrap());
         for bytes in [&b"\x00\xff noise\n"[..], &vec![b'x'; 10_000], b"\nup\nsignal 9\nexit 0\n"] {
             guest.write_all(bytes).unwrap();
             host.drain(0);

@@ -45,9 +45,13 @@ impl std::fmt::Display for Exit {
         match self {
             Exit::Code(status) => write!(f, "the workload exited with status {status}"),
             Exit::Signal(signal) => write!(f, "the workload was killed by signal {signal} ({})", name(signal)),
-            Exit::NotExecuted { status, reason } => write!(f, "the workload was not executed: {reason} (status {status})"),
+            Exit::NotExecuted { status, reason } => {
+                write!(f, "the workload was not executed: {reason} (status {status})")
+            }
             Exit::Stopped(signal) => write!(f, "the VM was stopped with signal {signal} ({})", name(signal)),
-            Exit::Unproved(status) => write!(f, "the VM's process exited with status {status}; whether the workload ran is unknown"),
+            Exit::Unproved(status) => {
+                write!(f, "the VM's process exited with status {status}; whether the workload ran is unknown")
+            }
         }
     }
 }

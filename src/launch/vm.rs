@@ -125,8 +125,14 @@ impl Vm {
     /// [`Error::TimedOut`]; [`Error::ReadinessUnknown`] where this libkrun has no channel; whatever ended the VM
     /// before: [`Error::Start`], [`Error::Crashed`], [`Error::NeverUp`], [`Error::GuestSetup`].
     pub fn wait_ready(&mut self, timeout: Option<Duration>) -> Result<()> {
-        if self.channel.watched().is_none() && !self.channel.said.up && self.channel.said.last.is_none() && self.ended.is_none() {
-            return Err(Error::ReadinessUnknown { reason: "this libkrun has no channel for the guest's first word".to_owned() });
+        if self.channel.watched().is_none()
+            && !self.channel.said.up
+            && self.channel.said.last.is_none()
+            && self.ended.is_none()
+        {
+            return Err(Error::ReadinessUnknown {
+                reason: "this libkrun has no channel for the guest's first word".to_owned(),
+            });
         }
         let seen = |vm: &Vm| vm.channel.said.up || vm.channel.said.last.is_some() || vm.progress.failure.is_some();
         let happened = self.pump(timeout.map(|timeout| Instant::now() + timeout), seen)?;
@@ -206,7 +212,10 @@ impl Vm {
         let pid = i32::try_from(self.pid()).expect("process numbers are positive");
         // SAFETY: sends a signal to our own child, which has not been reaped, so the number is still its own.
         if unsafe { libc::kill(pid, signal) } != 0 {
-            return Err(Error::os(format!("sending signal {signal} to the VM's process {pid}"), io::Error::last_os_error()));
+            return Err(Error::os(
+                format!("sending signal {signal} to the VM's process {pid}"),
+                io::Error::last_os_error(),
+            ));
         }
         self.stopped.get_or_insert(signal);
         Ok(())

@@ -67,7 +67,7 @@ pub enum Call {
     AddVirtioConsoleMultiport {},
     /// On the console of the last [`Call::AddVirtioConsoleMultiport`].
     #[serde(rename = "krun_add_console_port_inout")]
-    AddConsolePortInout { name: String, input: Fd, output: Fd },
+    AddConsolePortInout { name: String, input: Option<Fd>, output: Option<Fd> },
     #[serde(rename = "krun_disable_implicit_vsock")]
     DisableImplicitVsock {},
     #[serde(rename = "krun_add_vsock")]

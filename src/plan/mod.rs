@@ -46,7 +46,11 @@ pub fn negotiate(spec: &VmSpec, findings: &Findings, capabilities: &Capabilities
         Generation::Unknown => Err(vec![Problem::new(
             ProblemKind::Unsupported,
             "(the library)",
-            format!("{} speaks an API that krundl does not: {}", capabilities.describe(), capabilities.generation_reason),
+            format!(
+                "{} speaks an API that krundl does not: {}",
+                capabilities.describe(),
+                capabilities.generation_reason
+            ),
         )]),
     }
 }

@@ -28,7 +28,8 @@ const BOOTSTRAP_COMMAND: &str =
 const OVERLAY_DIR: &str = ".krundl";
 
 pub(super) fn negotiate(spec: &VmSpec, findings: &Findings, capabilities: &Capabilities) -> Result<Plan, Vec<Problem>> {
-    let mut negotiation = Negotiation { spec, findings, capabilities, calls: Vec::new(), problems: Vec::new(), notes: Vec::new() };
+    let mut negotiation =
+        Negotiation { spec, findings, capabilities, calls: Vec::new(), problems: Vec::new(), notes: Vec::new() };
     let guest = negotiation.run();
     let Negotiation { calls, problems, notes, .. } = negotiation;
     if !problems.is_empty() {
@@ -82,7 +83,11 @@ impl Negotiation<'_> {
         let bootstrap = !self.has(Function::krun_fs_add_overlay_file);
         self.mounts();
         self.device_count(bootstrap, vsock, channel);
-        if bootstrap { self.bootstrap_by_share() } else { self.bootstrap_by_overlay() }
+        if bootstrap {
+            self.bootstrap_by_share()
+        } else {
+            self.bootstrap_by_overlay()
+        }
         self.calls.push(Call::StartEnter {});
         self.guest(channel)
     }
@@ -111,7 +116,8 @@ impl Negotiation<'_> {
         let (None, Some(kernel)) = (&self.spec.kernel, kernel) else { return };
         let needed = (kernel.load_address + kernel.size).div_ceil(1 << 20);
         if u64::from(self.spec.memory_mib) < needed {
-            let reason = format!("libkrunfw's kernel alone takes {needed} MiB, and the guest has {}", self.spec.memory_mib);
+            let reason =
+                format!("libkrunfw's kernel alone takes {needed} MiB, and the guest has {}", self.spec.memory_mib);
             let fix = format!("give it {needed} MiB and what the workload takes");
             self.problems.push(Problem::new(ProblemKind::Host, "memory_mib", reason).fix(fix));
         }
@@ -159,12 +165,17 @@ impl Negotiation<'_> {
                 self.calls.push(Call::AddVsockPort { port: CHANNEL_PORT, socket: Fd::Channel });
                 return Channel::Vsock { port: CHANNEL_PORT };
             }
-        } else if self.has(Function::krun_add_virtio_console_multiport) && self.has(Function::krun_add_console_port_inout) {
+        } else if self.has(Function::krun_add_virtio_console_multiport)
+            && self.has(Function::krun_add_console_port_inout)
+        {
             self.calls.push(Call::AddVirtioConsoleMultiport {});
-            self.calls.push(Call::AddConsolePortInout { name: CHANNEL_NAME.to_owned(), input: Fd::Channel, output: Fd::Channel });
+            // Without an input: one that comes to its end would make libkrun close the port for the guest.
+            let name = CHANNEL_NAME.to_owned();
+            self.calls.push(Call::AddConsolePortInout { name, input: None, output: Some(Fd::Channel) });
             return Channel::Port;
         }
-        self.notes.push("whether the guest is up cannot be told: this libkrun has no way for its first word".to_owned());
+        self.notes
+            .push("whether the guest is up cannot be told: this libkrun has no way for its first word".to_owned());
         Channel::None
     }
 
@@ -173,7 +184,10 @@ impl Negotiation<'_> {
         if !self.has(Function::krun_set_kernel) {
             self.refuse("kernel", "a kernel of your own cannot be given", Function::krun_set_kernel);
         } else if self.capabilities.is_tee() {
-            let reason = format!("a build for confidential guests takes no kernel of your own; this is {}", self.capabilities.describe());
+            let reason = format!(
+                "a build for confidential guests takes no kernel of your own; this is {}",
+                self.capabilities.describe()
+            );
             self.problems.push(Problem::new(ProblemKind::Unsupported, "kernel", reason));
         } else if let Some(finding) = &self.findings.kernel {
             self.calls.push(Call::SetKernel {
@@ -188,7 +202,13 @@ impl Negotiation<'_> {
     fn root(&mut self) {
         let root = &self.spec.root;
         let dir = Shared::Host(self.findings.root.clone());
-        let wish = Share { tag: ROOT_TAG.to_owned(), dir: dir.clone(), dax_mib: root.dax_mib, read_only: root.read_only, semantics: None };
+        let wish = Share {
+            tag: ROOT_TAG.to_owned(),
+            dir: dir.clone(),
+            dax_mib: root.dax_mib,
+            read_only: root.read_only,
+            semantics: None,
+        };
         match wish.lowest(self.capabilities) {
             Ok(call) => self.calls.push(call),
             Err(_) if root.dax_mib == SET_ROOT_DAX_MIB && !root.read_only && self.has(Function::krun_set_root) => {
@@ -196,7 +216,10 @@ impl Negotiation<'_> {
             }
             Err(function) => {
                 let (field, reason) = if root.read_only {
-                    ("root.read_only", "a root that the guest cannot write to must be enforced on the host's side, which it cannot do")
+                    (
+                        "root.read_only",
+                        "a root that the guest cannot write to must be enforced on the host's side, which it cannot do",
+                    )
                 } else if root.dax_mib != 0 {
                     ("root.dax_mib", "the size of the root's DAX window cannot be chosen")
                 } else {
@@ -224,7 +247,10 @@ impl Negotiation<'_> {
                     let (field, reason) = if mount.semantics.is_some() && function == Function::krun_add_virtiofs4 {
                         ("semantics", "ownership semantics cannot be chosen")
                     } else if mount.read_only {
-                        ("read_only", "a share that the guest cannot write to must be enforced on the host's side, which it cannot do")
+                        (
+                            "read_only",
+                            "a share that the guest cannot write to must be enforced on the host's side, which it cannot do",
+                        )
                     } else if mount.dax_mib != 0 {
                         ("dax_mib", "the size of a DAX window cannot be chosen")
                     } else {
@@ -243,8 +269,15 @@ impl Negotiation<'_> {
         let fit = devices::shares(architecture, others);
         let own = 1 + usize::from(bootstrap);
         for n in (0..self.spec.mounts.len()).skip(fit - own) {
-            let because = if bootstrap { " (one more is taken to bring krundl's program in, which libkrun 1.19.0 does without)" } else { "" };
-            let reason = format!("only {} mounts fit beside the root: each share takes one of {architecture}'s interrupt lines{because}", fit - own);
+            let because = if bootstrap {
+                " (one more is taken to bring krundl's program in, which libkrun 1.19.0 does without)"
+            } else {
+                ""
+            };
+            let reason = format!(
+                "only {} mounts fit beside the root: each share takes one of {architecture}'s interrupt lines{because}",
+                fit - own
+            );
             self.problems.push(Problem::new(ProblemKind::Unsupported, format!("mounts[{n}]"), reason));
         }
     }
@@ -268,13 +301,16 @@ impl Negotiation<'_> {
         for path in dirs {
             self.calls.push(Call::FsAddOverlayDir { fs_tag: ROOT_TAG.to_owned(), path, mode: 0o040_755 });
         }
-        for (name, content, mode) in [("guest", Content::GuestProgram, 0o100_755), ("orders", Content::Orders, 0o100_400)] {
+        for (name, content, mode) in
+            [("guest", Content::GuestProgram, 0o100_755), ("orders", Content::Orders, 0o100_400)]
+        {
             self.calls.push(Call::FsAddOverlayFile {
                 fs_tag: ROOT_TAG.to_owned(),
                 path: format!("{OVERLAY_DIR}/{name}"),
                 content,
                 mode,
-                one_shot: false,
+                // The orders hold the workload's environment: once krundl's program has them, they are gone.
+                one_shot: content == Content::Orders,
             });
         }
         self.calls.push(Call::SetExec {
@@ -287,7 +323,9 @@ impl Negotiation<'_> {
     /// Before 1.19.0: on a small share of its own, which a shell in the root mounts.
     fn bootstrap_by_share(&mut self) {
         if let Some(missing) = &self.findings.no_shell_mount {
-            let reason = format!("krundl's program gets into the guest by a mount command of the root's own shell, and {missing}");
+            let reason = format!(
+                "krundl's program gets into the guest by a mount command of the root's own shell, and {missing}"
+            );
             self.refuse("root.dir", &reason, Function::krun_fs_add_overlay_file);
         }
         let share = Share {
@@ -300,7 +338,9 @@ impl Negotiation<'_> {
         match share.lowest(self.capabilities) {
             Ok(call) => self.calls.push(call),
             // Said by the root already, unless that went by krun_set_root.
-            Err(function) if self.problems.is_empty() => self.refuse("exec", "krundl's program cannot get into the guest", function),
+            Err(function) if self.problems.is_empty() => {
+                self.refuse("exec", "krundl's program cannot get into the guest", function)
+            }
             Err(_) => {}
         }
         self.calls.push(Call::SetExec {
@@ -326,11 +366,15 @@ impl Negotiation<'_> {
             mounts,
             exec: exec.path.clone(),
             args: exec.args.clone(),
-            env: exec.full_env().into_iter().map(|(name, value)| {
-                let mut entry = format!("{name}=").into_bytes();
-                entry.extend_from_slice(value.as_bytes());
-                entry.into()
-            }).collect(),
+            env: exec
+                .full_env()
+                .into_iter()
+                .map(|(name, value)| {
+                    let mut entry = format!("{name}=").into_bytes();
+                    entry.extend_from_slice(value.as_bytes());
+                    entry.into()
+                })
+                .collect(),
             workdir: exec.workdir.clone(),
         }
     }

@@ -143,8 +143,8 @@ impl Checker {
 
     /// Opens a directory for reading; what is read later is this very directory.
     fn directory(&mut self, field: &str, path: &Path) -> (HostPath, Option<File>) {
-        let opened = refuse_nul(path)
-            .and_then(|()| File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path));
+        let opened =
+            refuse_nul(path).and_then(|()| File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path));
         match opened {
             Ok(dir) => match usable_directory(dir.as_fd()) {
                 Ok(()) => {
@@ -196,9 +196,17 @@ impl Checker {
         let names = missing.iter().map(|name| format!("/{name}")).collect::<Vec<_>>().join(", ");
         let make = format!("cd {} && mkdir {}", shell_quote(&spec.root.dir), missing.join(" "));
         let problem = if spec.root.read_only {
-            Problem::new(ProblemKind::Host, "root.read_only", format!("a read-only root must have {names}: the guest's init cannot make them"))
+            Problem::new(
+                ProblemKind::Host,
+                "root.read_only",
+                format!("a read-only root must have {names}: the guest's init cannot make them"),
+            )
         } else if rustix::fs::accessat(dir, ".", Access::WRITE_OK, AtFlags::EACCESS).is_err() {
-            Problem::new(ProblemKind::Host, "root.dir", format!("the root lacks {names} and cannot be written to by this user"))
+            Problem::new(
+                ProblemKind::Host,
+                "root.dir",
+                format!("the root lacks {names} and cannot be written to by this user"),
+            )
         } else {
             return;
         };
@@ -207,7 +215,10 @@ impl Checker {
 
     fn dax(&mut self, field: &str, mib: u32) {
         if mib % DAX_UNIT_MIB != 0 {
-            self.invalid(field, format!("must be a multiple of {DAX_UNIT_MIB} MiB, not {mib}: the guest's driver takes no other"));
+            self.invalid(
+                field,
+                format!("must be a multiple of {DAX_UNIT_MIB} MiB, not {mib}: the guest's driver takes no other"),
+            );
         } else if mib > MAX_DAX_MIB {
             self.invalid(field, format!("must be at most {MAX_DAX_MIB} MiB, not {mib}"));
         }
@@ -228,11 +239,17 @@ impl Checker {
             }
         };
         if kernel.format != KernelFormat::Auto && kernel.format != found.format {
-            self.invalid("kernel.format", format!("{} is {:?}, not {:?}", kernel.path.display(), found.format, kernel.format));
+            self.invalid(
+                "kernel.format",
+                format!("{} is {:?}, not {:?}", kernel.path.display(), found.format, kernel.format),
+            );
         }
         let memory = u64::from(memory_mib) << 20;
         if let Some(end) = found.end.filter(|end| *end > memory) {
-            self.host("memory_mib", format!("the kernel alone takes {} MiB, and the guest has {memory_mib}", end.div_ceil(1 << 20)));
+            self.host(
+                "memory_mib",
+                format!("the kernel alone takes {} MiB, and the guest has {memory_mib}", end.div_ceil(1 << 20)),
+            );
         }
         Some(KernelFinding { file: self.hold(file, &kernel.path), format: found.format, initrd })
     }
@@ -253,7 +270,8 @@ impl Checker {
 
     fn file(&mut self, field: &str, path: &Path) -> Option<File> {
         // Non-blocking, so that a FIFO is seen instead of waited for.
-        let opened = refuse_nul(path).and_then(|()| File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path));
+        let opened =
+            refuse_nul(path).and_then(|()| File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path));
         match opened.and_then(|file| Ok((file.metadata()?.is_file(), file))) {
             Ok((true, file)) => Some(file),
             Ok((false, _)) => {
@@ -293,7 +311,10 @@ impl Checker {
             }
         }
         if total > MAX_STRINGS {
-            self.invalid("exec.args", format!("arguments and environment take {total} bytes; at most {MAX_STRINGS} fit"));
+            self.invalid(
+                "exec.args",
+                format!("arguments and environment take {total} bytes; at most {MAX_STRINGS} fit"),
+            );
         }
         if !exec.workdir.as_bytes().starts_with(b"/") || exec.workdir.has_nul() {
             self.invalid("exec.workdir", "must be an absolute path");
@@ -351,7 +372,10 @@ impl Checker {
                 }
             }
             if let Some(other) = guests.insert(&mount.guest, n) {
-                self.invalid(format!("mounts[{n}].guest"), format!("{} is also where mounts[{other}] goes", mount.guest));
+                self.invalid(
+                    format!("mounts[{n}].guest"),
+                    format!("{} is also where mounts[{other}] goes", mount.guest),
+                );
             }
         }
     }

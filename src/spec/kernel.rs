@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 
 use object::LittleEndian;
 use object::elf::{EM_AARCH64, EM_RISCV, EM_X86_64, FileHeader64, PT_LOAD};
-use object::read::elf::{FileHeader, ProgramHeader};
 use object::read::ReadCache;
+use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::model::KernelFormat;
 
@@ -103,8 +103,12 @@ fn bz_image(file: &File, head: &[u8]) -> Result<KernelFormat, String> {
         [0x1f, 0x8b, ..] => Ok(KernelFormat::ImageGz),
         [b'B', b'Z', b'h', ..] => Ok(KernelFormat::ImageBz2),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(KernelFormat::ImageZstd),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Err("is a bzImage compressed with xz; libkrun takes gzip, bzip2 and zstd".to_owned()),
-        _ => Err("is a bzImage with a compression that libkrun does not take (gzip, bzip2 and zstd it does)".to_owned()),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => {
+            Err("is a bzImage compressed with xz; libkrun takes gzip, bzip2 and zstd".to_owned())
+        }
+        _ => {
+            Err("is a bzImage with a compression that libkrun does not take (gzip, bzip2 and zstd it does)".to_owned())
+        }
     }
 }
 

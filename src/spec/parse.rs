@@ -10,9 +10,35 @@ use crate::error::{Error, Problem, ProblemKind, Result};
 
 /// Parts of a VM that libkrun has and that a later release of krundl will offer: refused by name, never ignored.
 const NOT_OFFERED: &[&str] = &[
-    "disks", "disk", "firmware", "network", "networks", "net", "nics", "ports", "vsock", "vsock_ports", "consoles",
-    "console", "rlimits", "uid", "gid", "nested_virt", "split_irqchip", "smbios", "gpu", "display", "displays", "sound",
-    "input", "inputs", "tee", "overlay", "overlay_files", "overlay_dirs", "log_target",
+    "disks",
+    "disk",
+    "firmware",
+    "network",
+    "networks",
+    "net",
+    "nics",
+    "ports",
+    "vsock",
+    "vsock_ports",
+    "consoles",
+    "console",
+    "rlimits",
+    "uid",
+    "gid",
+    "nested_virt",
+    "split_irqchip",
+    "smbios",
+    "gpu",
+    "display",
+    "displays",
+    "sound",
+    "input",
+    "inputs",
+    "tee",
+    "overlay",
+    "overlay_files",
+    "overlay_dirs",
+    "log_target",
 ];
 
 /// A spec as far as it could be read.
@@ -87,7 +113,11 @@ fn mend(value: &mut Value, error: &serde_path_to_error::Error<serde_json::Error>
             Problem::new(ProblemKind::NotOffered, field, "krundl does not offer this yet")
         } else {
             let known = message.split(", expected ").nth(1).unwrap_or("nothing").replace('`', "");
-            Problem::new(ProblemKind::Invalid, field, format!("unknown field; known are: {}", known.trim_start_matches("one of ")))
+            Problem::new(
+                ProblemKind::Invalid,
+                field,
+                format!("unknown field; known are: {}", known.trim_start_matches("one of ")),
+            )
         });
         if let Some(Value::Object(fields)) = lookup(value, &at) {
             fields.remove(&name);
@@ -121,7 +151,9 @@ fn container(error: &serde_path_to_error::Error<serde_json::Error>, name: &str) 
     let path = error.path().to_string();
     let path = if path == "." { String::new() } else { path };
     match path.strip_suffix(name) {
-        Some(rest) if !name.is_empty() && (rest.is_empty() || rest.ends_with('.')) => rest.trim_end_matches('.').to_owned(),
+        Some(rest) if !name.is_empty() && (rest.is_empty() || rest.ends_with('.')) => {
+            rest.trim_end_matches('.').to_owned()
+        }
         _ => path,
     }
 }
@@ -215,8 +247,16 @@ mod tests {
         let mut found = fields(text);
         found.sort();
         let mut expected = vec![
-            "vcpus", "memory_mib", "root.dir", "root.colour", "disks", "exec.path", "exec.args[0]", "mounts[0].host",
-            "mounts[1].read_only", "mounts[1].semantics",
+            "vcpus",
+            "memory_mib",
+            "root.dir",
+            "root.colour",
+            "disks",
+            "exec.path",
+            "exec.args[0]",
+            "mounts[0].host",
+            "mounts[1].read_only",
+            "mounts[1].semantics",
         ];
         expected.sort_unstable();
         assert_eq!(found, expected);

@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn an_unknown_release_or_feature_is_refused_before_anything_is_fetched() {
-        let cache = Cache::at(std::env::temp_dir().join("krundl-libkrun-refused")).unwrap();
+        let cache = Cache::at(std::env::temp_dir()).unwrap();
         let error = libkrun(&cache, "1.17.0", &[]).unwrap_err().to_string();
         assert!(error.contains("1.17.0") && error.contains("1.19.7"), "{error}");
         let error = libkrun(&cache, "1.19.7", &["gpu"]).unwrap_err().to_string();

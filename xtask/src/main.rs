@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use xtask::{Cache, Lab};
 
 #[derive(Parser)]
@@ -35,34 +35,37 @@ enum Task {
     Firmware,
     /// Run a command on an emulated machine whose /dev/kvm can run guests; exits with the command's status, with 124 if
     /// the lab did not come to an end, and with 125 if it could not be set up
-    Lab {
-        /// The number of emulated processors
-        #[arg(long, default_value_t = 1, value_name = "N")]
-        cpus: u32,
-        /// The machine's memory in MiB
-        #[arg(long, default_value_t = 3072, value_name = "MIB")]
-        memory: u32,
-        /// How long everything may take, in seconds
-        #[arg(long, default_value_t = 300, value_name = "S")]
-        timeout: u64,
-        /// A variable for the command's environment
-        #[arg(long, value_name = "K=V")]
-        env: Vec<OsString>,
-        /// A directory that the command may change for good, besides the current one
-        #[arg(long, value_name = "DIR")]
-        write: Vec<PathBuf>,
-        /// A path below /tmp or /run that the command can read
-        #[arg(long, value_name = "PATH")]
-        read: Vec<PathBuf>,
-        /// The command and its arguments
-        #[arg(last = true, required = true, value_name = "COMMAND")]
-        command: Vec<OsString>,
-    },
+    Lab(LabArguments),
     /// Fill a directory as a guest's root: busybox and the usual empty directories
     GuestRoot {
         /// The directory, created if it is missing
         directory: PathBuf,
     },
+}
+
+#[derive(Args)]
+struct LabArguments {
+    /// The number of emulated processors
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    cpus: u32,
+    /// The machine's memory in MiB
+    #[arg(long, default_value_t = 3072, value_name = "MIB")]
+    memory: u32,
+    /// How long everything may take, in seconds
+    #[arg(long, default_value_t = 300, value_name = "S")]
+    timeout: u64,
+    /// A variable for the command's environment
+    #[arg(long, value_name = "K=V")]
+    env: Vec<OsString>,
+    /// A directory that the command may change for good, besides the current one
+    #[arg(long, value_name = "DIR")]
+    write: Vec<PathBuf>,
+    /// A path below /tmp or /run that the command can read
+    #[arg(long, value_name = "PATH")]
+    read: Vec<PathBuf>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -90,28 +93,30 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),
-        Task::Lab { cpus, memory, timeout, env, write, read, command } => {
-            let mut lab =
-                Lab::new(&cache).cpus(cpus).memory_mib(memory).timeout(Duration::from_secs(timeout)).stdin(true);
-            for variable in &env {
-                let (name, value) = split_variable(variable)?;
-                lab = lab.env(name, value);
-            }
-            lab = write.into_iter().fold(lab, Lab::write);
-            lab = read.into_iter().fold(lab, Lab::read);
+        Task::Lab(arguments) => {
             // The command has every other status to itself.
-            let status = lab.run(&command).map_or_else(
-                |error| {
-                    eprintln!("error: {error:#}");
-                    125
-                },
-                |result| result.status(),
-            );
+            let status = run_lab(&cache, arguments).unwrap_or_else(|error| {
+                eprintln!("error: {error:#}");
+                125
+            });
             return Ok(ExitCode::from(status));
         }
         Task::GuestRoot { directory } => xtask::busybox_root(&cache, &directory)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_lab(cache: &Cache, arguments: LabArguments) -> Result<u8> {
+    let LabArguments { cpus, memory, timeout, env, write, read, command } = arguments;
+    let timeout = Duration::from_secs(timeout);
+    let mut lab = Lab::new(cache).cpus(cpus).memory_mib(memory).timeout(timeout).stdin(true);
+    for variable in &env {
+        let (name, value) = split_variable(variable)?;
+        lab = lab.env(name, value);
+    }
+    lab = write.into_iter().fold(lab, Lab::write);
+    lab = read.into_iter().fold(lab, Lab::read);
+    Ok(lab.run(&command)?.status())
 }
 
 fn split_variable(variable: &OsStr) -> Result<(&OsStr, &OsStr)> {

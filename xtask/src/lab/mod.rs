@@ -1,8 +1,9 @@
 //! The lab: a machine whose `/dev/kvm` can really run guests, on a machine whose processor need not be able to.
 //!
 //! A command in the lab sees this machine's file system, below an overlay whose changes are thrown away at the end, with
-//! fresh `/tmp` and `/run`. The current directory and those of [`Lab::write`] are shared for reading and writing. Its
-//! arguments, its stdin, stdout, stderr and exit status pass through unchanged.
+//! fresh `/tmp` and `/run`. The current directory (unless it is `/`) and those of [`Lab::write`] are shared for reading
+//! and writing; nothing else keeps what the command writes. Its arguments, its stdin, stdout, stderr and exit status pass
+//! through unchanged.
 //!
 //! **Statuses.** The command's own; 128 + n if signal n ended it; 127 and 126 if it was not found or could not be
 //! started; [`FAILED`] (124) if the lab itself did not come to an end.
@@ -23,6 +24,7 @@ mod wire;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -166,7 +168,7 @@ impl Lab {
             parts: parts::parts(&self.cache)?,
             cpus: self.cpus,
             memory_mib: self.memory_mib,
-            program: std::env::current_exe().context("could not find this very program")?,
+            program: this_program()?,
             writable: job.writable.clone(),
         };
         let begin = Instant::now();
@@ -258,6 +260,13 @@ impl Lab {
     }
 }
 
+/// This very program's file, or what cargo has put in its place since this process started.
+fn this_program() -> Result<PathBuf> {
+    let path = std::env::current_exe().context("could not find this very program")?;
+    let replaced = path.as_os_str().as_encoded_bytes().strip_suffix(b" (deleted)").map(OsStr::from_bytes);
+    Ok(replaced.map_or(path.clone(), PathBuf::from))
+}
+
 fn can_be_shared(path: &Path) -> bool {
     path != Path::new("/") && !SYSTEM.iter().any(|system| path.starts_with(system))
 }
@@ -302,7 +311,7 @@ mod tests {
     use super::*;
 
     fn lab() -> Lab {
-        Lab::new(&Cache::at(std::env::temp_dir().join("krundl-lab-tests")).unwrap())
+        Lab::new(&Cache::at(std::env::temp_dir()).unwrap())
     }
 
     #[test]

@@ -1,0 +1,2 @@
+//! Real guests.
+fn main() {}
