@@ -79,7 +79,7 @@ enum Round {
 }
 
 fn round(helper: &Helper, search: &Options, timeout: Duration) -> Result<Round> {
-    let request = Request::Probe { options: search.clone() };
+    let request = Request::Probe { options: Box::new(search.clone()) };
     let (mut output, output_in) = std::io::pipe().map_err(|error| Error::os("making a pipe", error))?;
     let output_copy = output_in.try_clone().map_err(|error| Error::os("copying a pipe", error))?;
     let running = Spawn {

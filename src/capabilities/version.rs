@@ -249,11 +249,11 @@ fn claims(observation: &Observation) -> Vec<Witness> {
         let because = format!("the file is named {}", observation.real_path.file_name().unwrap_or_default().display());
         witnesses.push(Witness { kind: EvidenceKind::FileName, span: claim(version), because });
     }
-    if let Some(pkg_config) = &observation.pkg_config {
-        if let Ok(version) = pkg_config.version.parse() {
-            let because = format!("{} says {}", pkg_config.path.display(), pkg_config.version);
-            witnesses.push(Witness { kind: EvidenceKind::PkgConfig, span: claim(version), because });
-        }
+    if let Some(pkg_config) = &observation.pkg_config
+        && let Ok(version) = pkg_config.version.parse()
+    {
+        let because = format!("{} says {}", pkg_config.path.display(), pkg_config.version);
+        witnesses.push(Witness { kind: EvidenceKind::PkgConfig, span: claim(version), because });
     }
     witnesses
 }

@@ -54,11 +54,11 @@ impl<'a> Caller<'a> {
     pub(super) unsafe fn call(&mut self, call: &Call) -> Result<i32, NotMade> {
         let functions = self.functions;
         let ctx = self.context;
-        // SAFETY, for every call below: the pointer has the table's type, which is compared with libkrun's own
-        // signatures; strings are NUL-terminated and live across the call, and libkrun copies them; what it keeps
-        // (overlay data) is leaked, what it takes over (the log's descriptor) is given away.
         macro_rules! made {
             ($name:ident($($arg:expr),*)) => {
+                // SAFETY: the pointer has the table's type, which is compared with libkrun's own signatures; strings
+                // are NUL-terminated and live across the call, and libkrun copies them; what it keeps (overlay data)
+                // is leaked.
                 unsafe { functions.$name.ok_or(NotMade::Missing)?($($arg),*) }
             };
         }
@@ -69,7 +69,7 @@ impl<'a> Caller<'a> {
                     Fd::Log => self.streams.log_to_give()?.into_raw_fd(),
                     other => self.streams.number(*other),
                 };
-                // SAFETY: as above; libkrun owns the descriptor from here on.
+                // SAFETY: as in `made`; libkrun owns the descriptor from here on.
                 unsafe { function(target, *level, *style, *options) }
             }
             Call::SetLogLevel { level } => made!(krun_set_log_level(*level)),

@@ -5,6 +5,8 @@ use std::io;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 
+use crate::launch::SavedTerminal;
+
 /// Kills this process when `parent` ends. A descriptor of the parent's process is watched by a thread of ours, because
 /// the kernel's own parent-death signal comes already when the parent's *thread* ends.
 pub(super) fn die_with(parent: u32) -> io::Result<()> {
@@ -14,11 +16,18 @@ pub(super) fn die_with(parent: u32) -> io::Result<()> {
     if getppid() != Some(parent) {
         kill_self();
     }
+    // Nobody else will be left to put the terminal right.
+    let terminal = SavedTerminal::of_standard_streams();
     std::thread::Builder::new().name("krundl-parent".to_owned()).stack_size(64 * 1024).spawn(move || {
         loop {
             let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
             match poll(&mut watched, None) {
-                Ok(n) if n > 0 => kill_self(),
+                Ok(n) if n > 0 => {
+                    if let Some(terminal) = &terminal {
+                        terminal.restore();
+                    }
+                    kill_self()
+                }
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
             }

@@ -13,10 +13,10 @@ use crate::library::reopen;
 use crate::plan::{Call, Channel, Plan, Shared};
 
 pub(super) fn run(plan: Plan, how: &How, extra: Vec<OwnedFd>, mut status: Reporter) -> ! {
-    if how.die_with_parent {
-        if let Err(error) = parent::die_with(how.parent) {
-            status.fail("watching the caller's process", &error);
-        }
+    if how.die_with_parent
+        && let Err(error) = parent::die_with(how.parent)
+    {
+        status.fail("watching the caller's process", &error);
     }
     raise_descriptor_limit();
     let told = plan.calls.iter().any(|call| matches!(call, Call::AddVirtioConsoleDefault { .. }));

@@ -141,10 +141,10 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
             spec.exec.env.insert(name, value);
         }
     }
-    if std::io::stdin().is_terminal() {
-        if let Some(term) = std::env::var_os("TERM") {
-            spec.exec.env.entry("TERM".to_owned()).or_insert_with(|| term.into());
-        }
+    if std::io::stdin().is_terminal()
+        && let Some(term) = std::env::var_os("TERM")
+    {
+        spec.exec.env.entry("TERM".to_owned()).or_insert_with(|| term.into());
     }
     Ok(parsed)
 }

@@ -27,7 +27,7 @@ pub(crate) enum Request {
     /// Open a libkrun and say what it is.
     Probe {
         /// Which.
-        options: Options,
+        options: Box<Options>,
     },
     /// Carry out a plan.
     Run {

@@ -244,10 +244,7 @@ impl Vm {
             if until(self) || self.ended.is_some() {
                 return Ok(true);
             }
-            let wait = match deadline {
-                None => None,
-                Some(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
-            };
+            let wait = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let wait_spec = wait.and_then(|wait| Timespec::try_from(wait).ok());
             let gone = {
                 let mut watched = Vec::with_capacity(4);

@@ -214,7 +214,7 @@ impl Checker {
     }
 
     fn dax(&mut self, field: &str, mib: u32) {
-        if mib % DAX_UNIT_MIB != 0 {
+        if !mib.is_multiple_of(DAX_UNIT_MIB) {
             self.invalid(
                 field,
                 format!("must be a multiple of {DAX_UNIT_MIB} MiB, not {mib}: the guest's driver takes no other"),

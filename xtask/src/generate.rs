@@ -2,11 +2,59 @@
 
 use std::fmt::Write as _;
 
+use anyhow::{Context, Result, bail};
 use krundl::symbols::{Feature, Function, Group, Symbol};
 
 /// The files: path in the repository, and what must be in it.
 pub fn generated() -> Vec<(&'static str, String)> {
-    vec![("docs/symbols.md", symbols_markdown())]
+    vec![
+        ("docs/symbols.md", symbols_markdown()),
+        ("docs/errors.md", errors_markdown()),
+        ("docs/spec.schema.json", spec_schema()),
+    ]
+}
+
+/// Writes the files, or with `check` only tells which are stale.
+///
+/// # Errors
+/// A file that cannot be written, or with `check` is stale.
+pub fn generate(check: bool) -> Result<()> {
+    let mut stale = Vec::new();
+    for (path, text) in generated() {
+        let file = crate::project::root().join(path);
+        if std::fs::read_to_string(&file).is_ok_and(|now| now == text) {
+            continue;
+        }
+        if check {
+            stale.push(path);
+        } else {
+            std::fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
+            eprintln!("wrote {path}");
+        }
+    }
+    if !stale.is_empty() {
+        bail!("{} does not follow from the code any more; fix: cargo xtask generate", stale.join(", "));
+    }
+    Ok(())
+}
+
+/// docs/spec.schema.json.
+pub fn spec_schema() -> String {
+    let schema = schemars::schema_for!(krundl::VmSpec);
+    format!("{:#}\n", serde_json::to_value(schema).expect("a schema is plain data"))
+}
+
+/// docs/errors.md.
+pub fn errors_markdown() -> String {
+    let mut text = "<!-- Written by `cargo xtask generate` from src/error/code.rs. -->\n\
+         # Errors and their codes\n\n\
+         One table for Rust (`Error::code`), JSON, and later C and Python. Numbers are never reused.\n\n\
+         | Code | Name | Cause | What mends it |\n| --- | --- | --- | --- |\n"
+        .to_owned();
+    for info in krundl::error::CODES {
+        writeln!(text, "| {} | `{}` | {} | {} |", info.code as u32, info.name, info.meaning.trim(), info.fix).unwrap();
+    }
+    text
 }
 
 /// docs/symbols.md.
@@ -87,5 +135,13 @@ fn heading(group: Group) -> &'static str {
         Group::Tee => "Confidential guests",
         Group::Nitro => "AWS Nitro enclaves",
         other => other.name(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_generated_files_follow_from_the_code() {
+        super::generate(true).unwrap();
     }
 }

@@ -11,11 +11,15 @@ compile_error!("krundl's tasks need Linux: they build Linux libraries and emulat
 pub mod cache;
 pub mod command;
 pub mod debian;
+pub mod demo;
 pub mod elf;
 pub mod firmware;
+pub mod generate;
 pub mod guest_root;
 pub mod lab;
 pub mod libkrun;
+pub mod project;
+pub mod test;
 
 pub use cache::Cache;
 pub use firmware::firmware;

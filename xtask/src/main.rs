@@ -19,6 +19,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Show the main job from nothing: get libkrun, report what it can do, boot a guest with a directory in it
+    Demo,
+    /// Run all tests: style, lints, unit and integration tests, real guests in the lab
+    Test {
+        /// What takes very long, too
+        #[arg(long)]
+        full: bool,
+        /// Only the guests in the lab, and of those only the ones with this in their names
+        #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "")]
+        guests: Option<String>,
+    },
+    /// Write the files of the repository that follow from the code
+    Generate {
+        /// Only say which are stale, and fail if any is
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the real libkrun from its published crate and print the directory that holds it
     Libkrun {
         /// The release, such as 1.19.7
@@ -92,6 +109,9 @@ fn run(task: Task) -> Result<ExitCode> {
             let features: Vec<&str> = features.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
+        Task::Demo => xtask::demo::demo(&cache)?,
+        Task::Test { full, guests } => xtask::test::test(&cache, &xtask::test::Selection { full, guests })?,
+        Task::Generate { check } => xtask::generate::generate(check)?,
         Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),
         Task::Lab(arguments) => {
             // The command has every other status to itself.

@@ -1,0 +1,168 @@
+//! All tests: style, lints, unit and integration tests, the signatures of the real libkrun, real guests in the lab.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::project::{self, cargo, run};
+use crate::{Cache, Lab, busybox_root, firmware, libkrun};
+
+/// The releases whose guests are booted in every run.
+const RELEASES: &[&str] = &["1.18.0", "1.19.2", "1.19.7"];
+/// The releases of the long run besides.
+const FURTHER_RELEASES: &[&str] = &["1.18.1", "1.19.0", "1.19.3", "1.19.6"];
+/// Tests that may be skipped in CI, a name a line, and why.
+const PERMITTED: &str = include_str!("../../tests/permitted-skips.txt");
+/// Crates without which krundl must build.
+const UNWANTED: &[&str] = &["bindgen", "clang-sys", "pkg-config", "krun-sys", "libkrun", "libkrun-sys"];
+
+/// What is run.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// What takes very long, too.
+    pub full: bool,
+    /// Only the guests in the lab, and of those only the ones with this in their names.
+    pub guests: Option<String>,
+}
+
+/// Runs the tests.
+///
+/// # Errors
+/// The first step that failed.
+pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
+    let started = Instant::now();
+    let skips = Skips::new()?;
+    if selection.guests.is_none() {
+        without_guests(&skips)?;
+    }
+    guests(cache, selection, &skips)?;
+    skips.judge()?;
+    eprintln!("\n==> all tests passed in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+fn without_guests(skips: &Skips) -> Result<()> {
+    step("style");
+    run(&mut cargo(["fmt", "--all", "--check"]))?;
+    step("lints");
+    for features in [&["--no-default-features"][..], &[], &["--all-features"]] {
+        let mut command = cargo(["clippy", "--quiet", "--package", "krundl", "--all-targets"]);
+        run(command.args(features).args(["--", "-D", "warnings"]))?;
+    }
+    let mut command =
+        cargo(["clippy", "--quiet", "--workspace", "--exclude", "krundl", "--all-targets", "--", "-D", "warnings"]);
+    run(&mut command)?;
+    step("what krundl is built from");
+    dependencies()?;
+    step("unit, integration and documentation tests");
+    let mut command = cargo(["test", "--workspace", "--exclude", "krundl-test-signatures"]);
+    run(command.env(Skips::VARIABLE, &skips.file))?;
+    step("signatures of the real libkrun (builds all of it, about 2 minutes the first time)");
+    run(&mut cargo(["test", "--package", "krundl-test-signatures"]))?;
+    step("documentation");
+    run(cargo(["doc", "--quiet", "--package", "krundl", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The default build needs neither libkrun nor libclang nor pkg-config.
+fn dependencies() -> Result<()> {
+    let tree = cargo(["tree", "--package", "krundl", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"])
+        .output()?;
+    let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
+    let crates: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    if let Some(unwanted) = UNWANTED.iter().find(|unwanted| crates.contains(*unwanted)) {
+        bail!("krundl's build depends on {unwanted}");
+    }
+    eprintln!("{} crates in the default build", crates.len().saturating_sub(1));
+    Ok(())
+}
+
+fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
+    step("real guests in the lab");
+    let built = project::executables(&["test", "--no-run", "--package", "krundl", "--test", "guests"])?;
+    let tests = project::executable(&built, "guests")?;
+    let further = if selection.full { FURTHER_RELEASES } else { &[] };
+    let mut libraries = Vec::new();
+    for release in RELEASES.iter().chain(further) {
+        libraries.push(format!("{release}={}", libkrun(cache, release, &["blk", "net"])?.display()));
+    }
+    let work = scratch(&tests)?;
+    let root = work.join("root");
+    busybox_root(cache, &root)?;
+    let mut command: Vec<OsString> = vec![tests.into(), "--test-threads=1".into()];
+    command.extend(selection.guests.iter().map(OsString::from));
+    let lab = Lab::new(cache)
+        .timeout(Duration::from_secs(if selection.full { 3600 } else { 1500 }))
+        .env("KRUNDL_TEST_LIBKRUN", libraries.join(";"))
+        .env("KRUNDL_TEST_FIRMWARE", firmware(cache)?)
+        .env("KRUNDL_TEST_ROOT", &root)
+        .env(Skips::VARIABLE, &skips.file)
+        .write(skips.file.parent().context("the file of skipped tests lies nowhere")?)
+        .retry(true);
+    match lab.run(&command)?.outcome {
+        Ok(0) => Ok(()),
+        Ok(status) => bail!("the guests' tests failed (status {status})"),
+        Err(reason) => bail!("the lab failed: {reason}"),
+    }
+}
+
+/// A directory beside the tests' executable.
+fn scratch(beside: &Path) -> Result<PathBuf> {
+    let target = beside.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()).unwrap_or(Path::new("target"));
+    let dir = target.join("krundl-guests");
+    std::fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// The tests that said `skipped`, and why.
+struct Skips {
+    file: PathBuf,
+}
+
+impl Skips {
+    /// Where tests write them, a line each: the test's name, a colon, the reason.
+    const VARIABLE: &str = "KRUNDL_SKIPS";
+
+    fn new() -> Result<Skips> {
+        let dir = project::root().join("target/krundl-skips");
+        std::fs::create_dir_all(&dir)?;
+        let file = dir.join("skips.txt");
+        std::fs::write(&file, "")?;
+        Ok(Skips { file })
+    }
+
+    /// In CI only those of the checked-in list may be skipped.
+    fn judge(&self) -> Result<()> {
+        let text = std::fs::read_to_string(&self.file)?;
+        let skipped: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+        for line in &skipped {
+            eprintln!("skipped: {line}");
+        }
+        let forbidden: Vec<&str> = skipped.into_iter().filter(|line| !permitted(line)).collect();
+        if std::env::var_os("CI").is_some() && !forbidden.is_empty() {
+            bail!("skipped without being in tests/permitted-skips.txt:\n  {}", forbidden.join("\n  "));
+        }
+        Ok(())
+    }
+}
+
+fn permitted(skipped: &str) -> bool {
+    let name = skipped.split(':').next().unwrap_or(skipped);
+    PERMITTED.lines().filter(|line| !line.starts_with('#')).any(|line| line.split(':').next() == Some(name))
+}
+
+fn step(what: &str) {
+    eprintln!("\n==> {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn comments_and_reasons_are_no_names() {
+        assert!(!super::permitted("# Tests"));
+        assert!(!super::permitted("some_test: no permission"));
+        assert!(super::permitted("guests: needs the lab"));
+    }
+}
