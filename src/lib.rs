@@ -57,3 +57,7 @@ pub use library::Library;
 pub use plan::{Plan, negotiate};
 pub use probe::{ProbeOptions, Probed, probe_isolated};
 pub use spec::VmSpec;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,2 +1,138 @@
-//! Real guests.
-fn main() {}
+//! Real guests: every case boots them with each libkrun that `cargo xtask test` names, inside its lab.
+//!
+//! The lab says `KRUNDL_LAB=1`; the task says which libraries there are (`KRUNDL_TEST_LIBKRUN`, as
+//! `1.19.7=DIRECTORY;...`), where libkrunfw is (`KRUNDL_TEST_FIRMWARE`), and which directory is a guest's root
+//! (`KRUNDL_TEST_ROOT`; nobody writes to it). Without all of them the cases are skipped.
+
+mod arguments;
+mod environment;
+mod failures;
+mod leftovers;
+mod mounts;
+mod port;
+mod readonly;
+mod signals;
+mod stage;
+mod statuses;
+mod streams;
+mod talk;
+mod terminal;
+mod vms;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial, run};
+
+use environment::{Environment, Release};
+use leftovers::Before;
+use stage::Stage;
+
+type Case = (&'static str, fn(&Stage));
+
+/// The path of each function as the case's name.
+macro_rules! cases {
+    ($($module:ident :: { $($case:ident),+ $(,)? }),+ $(,)?) => {
+        &[$($((concat!(stringify!($module), "::", stringify!($case)), $module::$case as fn(&Stage))),+),+]
+    };
+}
+
+const CASES: &[Case] = cases! {
+    mounts::{
+        cat_prints_exactly_the_hosts_bytes,
+        both_sides_see_what_the_other_writes,
+        many_mounts_nested_and_on_new_mount_points,
+        a_dax_window_is_there_where_it_was_asked_for,
+        what_was_checked_is_mounted_although_its_name_leads_elsewhere,
+    },
+    readonly::{
+        a_read_only_mount_refuses_every_write_and_its_neighbour_none,
+        a_read_only_root_refuses_writes_and_takes_mounts,
+        a_read_only_root_needs_its_mount_points,
+    },
+    statuses::{
+        a_program_that_is_not_there_is_127,
+        a_directory_is_126,
+        a_file_that_is_no_program_is_126,
+        a_workload_that_is_killed_is_told_by_its_signal,
+        a_workload_that_crashes_is_139,
+        a_working_directory_that_is_not_there_is_125,
+        a_mount_that_fails_in_the_guest_is_named,
+    },
+    signals::{
+        sigterm_ends_the_vm_with_143,
+        sigint_is_the_workloads_to_handle,
+        the_vm_dies_with_a_krundl_that_is_killed,
+    },
+    streams::{
+        binary_data_passes_unchanged_in_both_directions,
+    },
+    arguments::{
+        the_workload_gets_exactly_what_was_asked_for,
+    },
+    vms::{
+        two_vms_run_side_by_side_until_stopped_or_dropped,
+        a_detached_vm_runs_on,
+    },
+    failures::{
+        a_guest_that_reboots_is_lost,
+        a_root_without_anything_is_never_up,
+        a_missing_libkrunfw_is_named,
+        too_little_memory_is_refused,
+    },
+    port::{
+        a_console_port_carries_the_guests_words,
+    },
+    terminal::{
+        the_guest_has_the_terminal_with_its_size_and_keys,
+        the_terminal_is_restored_when_the_vm_is_killed,
+    },
+};
+
+fn main() -> ExitCode {
+    // The cases that use the Rust API start this very program as the process that runs libkrun.
+    krundl::vmm_main();
+    let mut arguments = Arguments::from_args();
+    // After each case the process is searched for what it left behind, so there is only one at a time.
+    arguments.test_threads = Some(1);
+    conclude(&arguments).exit_code()
+}
+
+fn conclude(arguments: &Arguments) -> Conclusion {
+    match Environment::read(|name| std::env::var_os(name)) {
+        Ok(Some(environment)) => run(arguments, trials(&environment)),
+        Ok(None) => {
+            if !arguments.list {
+                eprintln!("skipped: guests: needs the lab (cargo xtask test)");
+            }
+            let skipped = |(name, _): &Case| Trial::test(*name, || Ok(())).with_ignored_flag(true);
+            run(arguments, CASES.iter().map(skipped).collect())
+        }
+        Err(reason) => run(arguments, vec![Trial::test("environment", || Err(reason.into()))]),
+    }
+}
+
+fn trials(environment: &Environment) -> Vec<Trial> {
+    let of_release = |release: &Release| {
+        let (release, root) = (release.clone(), environment.root.clone());
+        CASES.iter().map(move |(name, case)| {
+            let (release, firmware, root) = (release.clone(), environment.firmware.clone(), root.clone());
+            Trial::test(format!("{}::{name}", release.version), move || {
+                let stage = Stage::new(release, &firmware, root);
+                stand(&stage, *case)
+            })
+        })
+    };
+    environment.releases.iter().flat_map(of_release).collect()
+}
+
+/// Runs a case and looks for what it has left behind.
+fn stand(stage: &Stage, case: fn(&Stage)) -> Result<(), Failed> {
+    let before = Before::look();
+    let start = Instant::now();
+    case(stage);
+    if std::env::var_os("KRUNDL_TEST_TIMES").is_some() {
+        eprint!("{:.1} s ... ", start.elapsed().as_secs_f32());
+    }
+    before.compare().map_err(Failed::from)
+}
