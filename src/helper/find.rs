@@ -87,7 +87,8 @@ impl Helper {
         };
         let named = explicit.map(Path::to_owned).or_else(variable);
         let candidates = match named {
-            Some(path) => vec![path],
+            // Absolute, because a bare name would be searched in PATH when it is started.
+            Some(path) => vec![std::path::absolute(&path).unwrap_or(path)],
             None => candidates(&caller),
         };
         match candidates.iter().find(|path| is_program(path)) {

@@ -23,6 +23,8 @@ pub(super) struct Said {
 
 /// The host's end.
 pub(super) struct ChannelHost {
+    /// Whether the guest has a way to speak at all.
+    pub exists: bool,
     state: State,
     line: Vec<u8>,
     /// Whether the line is longer than any word, and is passed over to its end.
@@ -56,7 +58,16 @@ impl ChannelHost {
                 (State::Listening(listener), Some(socket))
             }
         };
-        Ok((ChannelHost { state, line: Vec::new(), overlong: false, said: Said::default() }, given))
+        Ok((
+            ChannelHost {
+                exists: channel != Channel::None,
+                state,
+                line: Vec::new(),
+                overlong: false,
+                said: Said::default(),
+            },
+            given,
+        ))
     }
 
     /// What to wait on for more.

@@ -125,14 +125,9 @@ impl Vm {
     /// [`Error::TimedOut`]; [`Error::ReadinessUnknown`] where this libkrun has no channel; whatever ended the VM
     /// before: [`Error::Start`], [`Error::Crashed`], [`Error::NeverUp`], [`Error::GuestSetup`].
     pub fn wait_ready(&mut self, timeout: Option<Duration>) -> Result<()> {
-        if self.channel.watched().is_none()
-            && !self.channel.said.up
-            && self.channel.said.last.is_none()
-            && self.ended.is_none()
-        {
-            return Err(Error::ReadinessUnknown {
-                reason: "this libkrun has no channel for the guest's first word".to_owned(),
-            });
+        if !self.channel.exists {
+            let reason = "this libkrun has no channel for the guest's first word".to_owned();
+            return Err(Error::ReadinessUnknown { reason });
         }
         let seen = |vm: &Vm| vm.channel.said.up || vm.channel.said.last.is_some() || vm.progress.failure.is_some();
         let happened = self.pump(timeout.map(|timeout| Instant::now() + timeout), seen)?;
@@ -210,13 +205,8 @@ impl Vm {
             return Ok(());
         }
         let pid = i32::try_from(self.pid()).expect("process numbers are positive");
-        // SAFETY: sends a signal to our own child, which has not been reaped, so the number is still its own.
-        if unsafe { libc::kill(pid, signal) } != 0 {
-            return Err(Error::os(
-                format!("sending signal {signal} to the VM's process {pid}"),
-                io::Error::last_os_error(),
-            ));
-        }
+        send(self.pidfd(), pid, signal)
+            .map_err(|error| Error::os(format!("sending signal {signal} to the VM's process {pid}"), error))?;
         self.stopped.get_or_insert(signal);
         Ok(())
     }
@@ -358,7 +348,14 @@ impl Vm {
         if let Some(signal) = self.stopped.filter(|_| self.progress.failure.is_none()) {
             return Ok(Exit::Stopped(signal));
         }
-        Err(self.failure())
+        match self.ended {
+            Some(Ended::Exit(status))
+                if !self.channel.exists && self.progress.entered && self.progress.failure.is_none() =>
+            {
+                Ok(Exit::Unproved(status))
+            }
+            _ => Err(self.failure()),
+        }
     }
 
     fn guest_setup(&self, message: String) -> Error {
@@ -425,6 +422,28 @@ impl Drop for Vm {
             self.remove_share();
         }
     }
+}
+
+impl std::fmt::Debug for Vm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vm").field("pid", &self.child.id()).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+/// Sends a signal to our own child; through its pidfd where there is one, which cannot mean another process even when
+/// somebody else in this process has reaped the child.
+fn send(pidfd: Option<BorrowedFd<'_>>, pid: i32, signal: i32) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if let (Some(pidfd), Some(signal)) = (pidfd, rustix::process::Signal::from_named_raw(signal)) {
+        return match rustix::process::pidfd_send_signal(pidfd, signal) {
+            // It has ended in the meantime.
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        };
+    }
+    let _ = pidfd;
+    // SAFETY: sends a signal; no memory is touched.
+    if unsafe { libc::kill(pid, signal) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(target_os = "linux")]
