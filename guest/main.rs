@@ -1,8 +1,8 @@
 //! krundl's program in the guest: `krundl-guest ORDERS [--detach=DIRECTORY]`.
 //!
-//! libkrun's init runs it in place of the workload. It reads its [orders](orders), mounts the shares, runs the workload
-//! with exactly the arguments and the environment that it was given, and [tells](words) the host what became of it.
-//! It exits as the workload did, with 128 and the signal's number if one ended it, 127 if there is no such program, 126
+//! libkrun's init runs it in place of the workload. It reads its [orders](orders), enters the root, mounts the shares,
+//! runs the workload with exactly the arguments and the environment that it was given, and [tells](words) the host what
+//! became of it. It exits as the workload did, with 128 and the signal's number if one ended it, 127 if there is no such program, 126
 //! if it cannot be executed, and 125 if the guest could not be prepared.
 
 use std::ffi::OsString;
@@ -16,6 +16,7 @@ mod mounts;
 #[allow(dead_code, reason = "the host's half of the file")]
 pub mod orders;
 mod ports;
+mod root;
 mod sys;
 #[allow(dead_code, reason = "the host's half of the file")]
 pub mod words;
@@ -58,6 +59,9 @@ fn run() -> i32 {
     });
     channel.say(&Word::Hello { version: Word::VERSION });
     let (word, status) = serve(&orders, &mut channel);
+    if orders.settle {
+        root::settle();
+    }
     channel.say(&word);
     channel.finish();
     status
@@ -83,7 +87,8 @@ fn receive_orders(mut args: impl Iterator<Item = OsString>) -> Result<(Orders, O
 
 /// Does what the orders say. Returns the final word and the exit status.
 fn serve(orders: &Orders, channel: &mut Channel) -> (Word, i32) {
-    if let Err(failure) = mounts::all(&orders.mounts).and_then(|()| enter(&orders.workdir)) {
+    let rooted = orders.root.as_ref().map_or(Ok(()), root::enter);
+    if let Err(failure) = rooted.and_then(|()| mounts::all(&orders.mounts)).and_then(|()| enter(&orders.workdir)) {
         return not_prepared(failure);
     }
     let workload = match Workload::start(orders) {

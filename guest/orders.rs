@@ -2,7 +2,8 @@
 //!
 //! The kernel command line, libkrun's own way, breaks quotation marks, tabs, newlines and everything that is not
 //! ASCII, so the workload's arguments and environment travel in this file instead. It begins with the line
-//! `krundl-orders 1` and goes on with the fields of [`Orders`] in their order: a number, a truth value, a length and
+//! `krundl-orders 2` and goes on with the fields of [`Orders`] in their order (what is
+//! optional comes behind a truth value): a number, a truth value, a length and
 //! a count are 32 bits, little-endian; a string is its length and its bytes; a list is its count and its items.
 //!
 //! This file is compiled into the library and into the guest program, so it uses nothing but the standard library.
@@ -10,7 +11,7 @@
 use std::fmt;
 
 /// The first line of every orders file; the number grows when the layout changes.
-const MAGIC: &[u8] = b"krundl-orders 1\n";
+const MAGIC: &[u8] = b"krundl-orders 2\n";
 
 /// Everything that the guest program has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub struct Orders {
     /// Take standard input, output and error from libkrun's virtio ports, and the console as the terminal. For kernels
     /// that start process 1 without open descriptors.
     pub reopen_stdio: bool,
+    /// A disk to make the root before anything else.
+    pub root: Option<OrderRoot>,
+    /// Write everything out at the end and make the root read-only, because it is on a disk.
+    pub settle: bool,
     /// Shares to mount, in this order.
     pub mounts: Vec<OrderMount>,
     /// The workload: a path, or a name that is looked up in the `PATH` of [`env`](Self::env).
@@ -30,6 +35,19 @@ pub struct Orders {
     pub env: Vec<Vec<u8>>,
     /// The workload's working directory; empty leaves it where init put it.
     pub workdir: Vec<u8>,
+}
+
+/// The file system that becomes the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderRoot {
+    /// The block device.
+    pub device: Vec<u8>,
+    /// The file system's type; empty tries all that the kernel knows.
+    pub fstype: Vec<u8>,
+    /// Options, as `mount -o` takes them; may be empty.
+    pub options: Vec<u8>,
+    /// Mount read-only.
+    pub read_only: bool,
 }
 
 /// One virtio-fs share to mount in the guest.
@@ -94,7 +112,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeError::Magic => write!(f, "they do not begin with the line `krundl-orders 1`"),
+            DecodeError::Magic => write!(f, "they do not begin with the line `krundl-orders 2`"),
             DecodeError::Truncated { at } => write!(f, "the field at byte {at} is cut off"),
             DecodeError::Value { at } => write!(f, "the number at byte {at} has no meaning"),
             DecodeError::Nul { at } => write!(f, "the string at byte {at} has a NUL inside"),
@@ -121,6 +139,14 @@ impl Orders {
             }
         }
         number(&mut out, self.reopen_stdio.into());
+        number(&mut out, self.root.is_some().into());
+        if let Some(root) = &self.root {
+            string(&mut out, &root.device);
+            string(&mut out, &root.fstype);
+            string(&mut out, &root.options);
+            number(&mut out, root.read_only.into());
+        }
+        number(&mut out, self.settle.into());
         number(&mut out, length(self.mounts.len()));
         for mount in &self.mounts {
             string(&mut out, &mount.tag);
@@ -153,6 +179,8 @@ impl Orders {
         let orders = Orders {
             channel,
             reopen_stdio: reader.truth()?,
+            root: if reader.truth()? { Some(reader.root()?) } else { None },
+            settle: reader.truth()?,
             mounts: reader.list(Reader::mount)?,
             exec: reader.string()?,
             args: reader.list(Reader::string)?,
@@ -233,6 +261,15 @@ impl<'a> Reader<'a> {
         Ok(items)
     }
 
+    fn root(&mut self) -> Result<OrderRoot, DecodeError> {
+        Ok(OrderRoot {
+            device: self.string()?,
+            fstype: self.string()?,
+            options: self.string()?,
+            read_only: self.truth()?,
+        })
+    }
+
     fn mount(&mut self) -> Result<OrderMount, DecodeError> {
         Ok(OrderMount {
             tag: self.string()?,
@@ -253,6 +290,13 @@ mod tests {
         Orders {
             channel: Channel::Port { name: b"krundl".to_vec() },
             reopen_stdio: true,
+            root: Some(OrderRoot {
+                device: b"/dev/vda".to_vec(),
+                fstype: b"ext4".to_vec(),
+                options: b"noatime".to_vec(),
+                read_only: true,
+            }),
+            settle: true,
             mounts: vec![
                 OrderMount {
                     tag: b"m0".to_vec(),
@@ -280,6 +324,8 @@ mod tests {
         Orders {
             channel: Channel::None,
             reopen_stdio: false,
+            root: None,
+            settle: false,
             mounts: Vec::new(),
             exec: b"/x".to_vec(),
             args: Vec::new(),
@@ -299,9 +345,11 @@ mod tests {
     #[test]
     fn the_layout_stays() {
         let orders = Orders { channel: Channel::Vsock { port: 5000 }, args: vec![b"a".to_vec()], ..small() };
-        let mut expected = b"krundl-orders 1\n".to_vec();
+        let mut expected = b"krundl-orders 2\n".to_vec();
         expected.extend([1, 0, 0, 0, 0x88, 0x13, 0, 0]); // vsock, port
         expected.extend([0, 0, 0, 0]); // reopen_stdio
+        expected.extend([0, 0, 0, 0]); // root
+        expected.extend([0, 0, 0, 0]); // settle
         expected.extend([0, 0, 0, 0]); // mounts
         expected.extend([2, 0, 0, 0, b'/', b'x']); // exec
         expected.extend([1, 0, 0, 0, 1, 0, 0, 0, b'a']); // args
@@ -336,8 +384,9 @@ mod tests {
     #[test]
     fn huge_counts_and_lengths_are_errors() {
         let mut bytes = MAGIC.to_vec();
-        number(&mut bytes, 0);
-        number(&mut bytes, 0);
+        for _ in 0..4 {
+            number(&mut bytes, 0);
+        }
         number(&mut bytes, u32::MAX);
         assert_eq!(Orders::decode(&bytes), Err(DecodeError::Truncated { at: bytes.len() }));
         let at = bytes.len();
@@ -348,7 +397,7 @@ mod tests {
     #[test]
     fn foreign_bytes_are_refused() {
         assert_eq!(Orders::decode(b""), Err(DecodeError::Magic));
-        assert_eq!(Orders::decode(b"krundl-orders 2\n"), Err(DecodeError::Magic));
+        assert_eq!(Orders::decode(b"krundl-orders 1\n"), Err(DecodeError::Magic));
         let mut bytes = small().encode();
         bytes.push(0);
         assert_eq!(Orders::decode(&bytes), Err(DecodeError::Trailing { at: bytes.len() - 1 }));

@@ -37,6 +37,29 @@ pub const O_NONBLOCK: c_int = 0o4000;
 pub const POLLIN: c_short = 1;
 pub const POLLOUT: c_short = 4;
 
+/// Mount options that the kernel takes as flags: the name, what it sets, what it clears.
+pub const MOUNT_FLAGS: &[(&str, u64, u64)] = &[
+    ("defaults", 0, 0),
+    ("rw", 0, 1),
+    ("ro", 1, 0),
+    ("suid", 0, 2),
+    ("nosuid", 2, 0),
+    ("dev", 0, 4),
+    ("nodev", 4, 0),
+    ("exec", 0, 8),
+    ("noexec", 8, 0),
+    ("async", 0, 16),
+    ("sync", 16, 0),
+    ("dirsync", 128, 0),
+    ("atime", 0, 1024),
+    ("noatime", 1024, 0),
+    ("diratime", 0, 2048),
+    ("nodiratime", 2048, 0),
+    ("relatime", 1 << 21, 0),
+    ("strictatime", 1 << 24, 0),
+    ("lazytime", 1 << 25, 0),
+];
+
 const SIGNALS: c_int = 64;
 const SIG_DFL: usize = 0;
 const SIG_IGN: usize = 1;
@@ -44,7 +67,13 @@ const SIG_SETMASK: c_int = 2;
 const WUNTRACED: c_int = 2;
 const F_GETFD: c_int = 1;
 const F_SETFL: c_int = 4;
-const MS_RDONLY: c_ulong = 1;
+pub const MS_RDONLY: u64 = 1;
+const MS_REMOUNT: c_ulong = 32;
+const MS_MOVE: c_ulong = 8192;
+const MS_REC: c_ulong = 16384;
+const MS_PRIVATE: c_ulong = 1 << 18;
+const MS_SHARED: c_ulong = 1 << 20;
+const CLONE_NEWNS: c_int = 0x0002_0000;
 const MNT_DETACH: c_int = 2;
 const TIOCSCTTY: c_ulong = 0x540e;
 const AF_VSOCK: c_int = 40;
@@ -99,6 +128,10 @@ unsafe extern "C" {
         flags: c_ulong,
         data: *const c_void,
     ) -> c_int;
+    fn unshare(flags: c_int) -> c_int;
+    fn chdir(path: *const c_char) -> c_int;
+    fn chroot(path: *const c_char) -> c_int;
+    fn sync();
     fn umount2(target: *const c_char, flags: c_int) -> c_int;
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn connect(fd: c_int, address: *const SockaddrVm, len: c_uint) -> c_int;
@@ -157,10 +190,67 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
 /// Mounts a virtio-fs share.
 pub fn mount_virtiofs(tag: &[u8], target: &[u8], read_only: bool, options: &[u8]) -> Result<()> {
     let (tag, target, options) = (c_string(tag)?, c_string(target)?, c_string(options)?);
-    let flags = if read_only { MS_RDONLY } else { 0 };
+    let flags = if read_only { MS_RDONLY as c_ulong } else { 0 };
     let data = if options.is_empty() { std::ptr::null() } else { options.as_ptr().cast() };
     // SAFETY: all pointers are C strings that outlive the call; the data may be NULL.
     check(unsafe { mount(tag.as_ptr(), target.as_ptr(), c"virtiofs".as_ptr(), flags, data) }).map(drop)
+}
+
+/// Mounts a block device.
+pub fn mount_disk(device: &[u8], target: &[u8], fstype: &[u8], flags: u64, data: &[u8]) -> Result<()> {
+    let (device, target, fstype, data) = (c_string(device)?, c_string(target)?, c_string(fstype)?, c_string(data)?);
+    // SAFETY: all pointers are C strings that outlive the call.
+    check(unsafe { mount(device.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags as c_ulong, data.as_ptr().cast()) })
+        .map(drop)
+}
+
+/// Gives this process mounts of its own: what it does to them, nobody else sees.
+pub fn own_mounts() -> Result<()> {
+    // SAFETY: plain integers; this program has one thread.
+    check(unsafe { unshare(CLONE_NEWNS) })?;
+    propagate(MS_PRIVATE)
+}
+
+fn propagate(kind: c_ulong) -> Result<()> {
+    let none = std::ptr::null();
+    // SAFETY: a C string for the target; the kernel reads nothing else for a change of propagation.
+    check(unsafe { mount(none, c"/".as_ptr(), none, MS_REC | kind, none.cast()) }).map(drop)
+}
+
+/// Moves a mount, with all that is mounted in it.
+pub fn move_mount(from: &[u8], to: &[u8]) -> Result<()> {
+    let (from, to) = (c_string(from)?, c_string(to)?);
+    let none = std::ptr::null();
+    // SAFETY: C strings that outlive the call; type and data are not read for a move.
+    check(unsafe { mount(from.as_ptr(), to.as_ptr(), none, MS_MOVE, none.cast()) }).map(drop)
+}
+
+/// Makes a mount the root of this process.
+pub fn move_into_root(path: &[u8]) -> Result<()> {
+    let path = c_string(path)?;
+    // SAFETY: C strings that outlive the calls.
+    unsafe {
+        check(chdir(path.as_ptr()))?;
+        let none = std::ptr::null();
+        check(mount(c".".as_ptr(), c"/".as_ptr(), none, MS_MOVE, none.cast()))?;
+        check(chroot(c".".as_ptr()))?;
+        check(chdir(c"/".as_ptr()))?;
+    }
+    // As libkrun's init leaves the root, for tools that make containers.
+    propagate(MS_SHARED)
+}
+
+/// Writes out everything that is not yet on a disk.
+pub fn sync_all() {
+    // SAFETY: no arguments.
+    unsafe { sync() };
+}
+
+/// Makes the root read-only.
+pub fn remount_root_read_only() -> Result<()> {
+    let none = std::ptr::null();
+    // SAFETY: a C string for the target; the kernel reads neither source nor type for a remount.
+    check(unsafe { mount(none, c"/".as_ptr(), none, MS_REMOUNT | MS_RDONLY as c_ulong, none.cast()) }).map(drop)
 }
 
 /// Takes a mount out of the tree; files in use stay usable.

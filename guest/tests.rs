@@ -33,6 +33,8 @@ fn orders(exec: &str, args: &[&str]) -> Orders {
     Orders {
         channel: Channel::None,
         reopen_stdio: false,
+        root: None,
+        settle: false,
         mounts: Vec::new(),
         exec: exec.as_bytes().to_vec(),
         args: bytes(args),

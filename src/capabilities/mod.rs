@@ -132,6 +132,11 @@ impl Capabilities {
         }
     }
 
+    /// Whether the library is this release or a later one, as its functions prove: file names do not count.
+    pub fn at_least(&self, release: &semver::Version) -> bool {
+        self.observation.functions.iter().any(|function| function.since() >= *release)
+    }
+
     /// The library in a few words, for refusals: `libkrun >=1.18.0, <1.19.0 (/usr/lib64/libkrun.so.1.18.1)`.
     pub fn describe(&self) -> String {
         format!("libkrun {} ({})", self.version.range, self.observation.real_path.display())

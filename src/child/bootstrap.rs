@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::orders::{Channel as OrderChannel, OrderMount, Orders};
+use crate::orders::{Channel as OrderChannel, OrderMount, OrderRoot, Orders};
 use crate::plan::{CHANNEL_NAME, Channel, Guest};
 
 /// krundl's program for the guest: static, for the guest's architecture, which is the host's.
@@ -41,6 +41,13 @@ pub(super) fn orders(guest: &Guest) -> Vec<u8> {
             Channel::Port => OrderChannel::Port { name: CHANNEL_NAME.as_bytes().to_vec() },
         },
         reopen_stdio: guest.reopen_stdio,
+        root: guest.root.as_ref().map(|root| OrderRoot {
+            device: root.device.clone().into_bytes(),
+            fstype: root.fstype.clone().unwrap_or_default().into_bytes(),
+            options: root.options.clone().unwrap_or_default().into_bytes(),
+            read_only: root.read_only,
+        }),
+        settle: guest.root_on_disk,
         mounts: guest
             .mounts
             .iter()
@@ -70,7 +77,8 @@ pub(super) struct Share {
 }
 
 impl Share {
-    pub(super) fn make(guest: &Guest) -> io::Result<Share> {
+    /// `owner`: the user and group that the process becomes, where it changes.
+    pub(super) fn make(guest: &Guest, (uid, gid): (Option<u32>, Option<u32>)) -> io::Result<Share> {
         let parent = std::env::temp_dir();
         sweep(&parent);
         let path = parent.join(format!("{PREFIX}{}-{:08x}", std::process::id(), random()?));
@@ -79,6 +87,11 @@ impl Share {
         flock(&dir, FlockOperation::LockShared)?;
         write(&path.join("guest"), 0o500, program()?)?;
         write(&path.join("orders"), 0o400, &orders(guest))?;
+        if uid.is_some() || gid.is_some() {
+            for part in [path.join("guest"), path.join("orders"), path.clone()] {
+                std::os::unix::fs::chown(part, uid, gid)?;
+            }
+        }
         Ok(Share { path, dir })
     }
 

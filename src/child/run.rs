@@ -19,11 +19,16 @@ pub(super) fn run(plan: Plan, how: &How, extra: Vec<OwnedFd>, mut status: Report
         status.fail("watching the caller's process", &error);
     }
     raise_descriptor_limit();
-    let told = plan.calls.iter().any(|call| matches!(call, Call::AddVirtioConsoleDefault { .. }));
-    let streams = match Streams::new(extra, plan.guest.channel != Channel::None, told) {
+    let told = |call: &Call| matches!(call, Call::AddVirtioConsoleDefault { .. } | Call::SetConsoleOutput { .. });
+    let streams = match Streams::new(extra, plan.channel() != Channel::None, plan.calls.iter().any(told)) {
         Ok(streams) => streams,
         Err(error) => status.fail("arranging the standard streams", &error),
     };
+    if plan.calls.iter().any(|call| matches!(call, Call::Setuid { .. } | Call::Setgid { .. }))
+        && let Err(error) = drop_groups()
+    {
+        status.fail("dropping the supplementary groups", &error);
+    }
     let share = make_share(&plan, &mut status);
     // SAFETY: this process exists to run this library; what its constructors do, they do to it alone.
     let functions = match unsafe { reopen(&plan.library, &plan.identity, plan.firmware.as_deref()) } {
@@ -35,7 +40,7 @@ pub(super) fn run(plan: Plan, how: &How, extra: Vec<OwnedFd>, mut status: Report
     };
     match plan.generation {
         Generation::One => {
-            let mut caller = Caller::new(&functions, &streams, &plan.guest, share.as_ref());
+            let mut caller = Caller::new(&functions, &streams, plan.guest.as_ref(), share.as_ref());
             for (index, call) in plan.calls.iter().enumerate() {
                 let entering = matches!(call, Call::StartEnter {});
                 status.say(&if entering { Status::Entered } else { Status::Calling { index } });
@@ -75,13 +80,24 @@ fn make_share(plan: &Plan, status: &mut Reporter) -> Option<Share> {
     if !plan.calls.iter().any(is_bootstrap) {
         return None;
     }
-    match Share::make(&plan.guest) {
+    let owner = plan.calls.iter().fold((None, None), |(uid, gid), call| match call {
+        Call::Setuid { uid } => (Some(*uid), gid),
+        Call::Setgid { gid } => (uid, Some(*gid)),
+        _ => (uid, gid),
+    });
+    match Share::make(plan.guest.as_ref()?, owner) {
         Ok(share) => {
             status.say(&Status::Share { path: share.path.clone() });
             Some(share)
         }
         Err(error) => status.fail(format!("making the bootstrap share in {}", std::env::temp_dir().display()), &error),
     }
+}
+
+/// libkrun changes user and group and leaves these.
+fn drop_groups() -> io::Result<()> {
+    // SAFETY: no group is read from the null pointer, as their number is 0.
+    if unsafe { libc::setgroups(0, std::ptr::null()) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// virtio-fs holds a descriptor for every file that the guest knows.

@@ -1,7 +1,7 @@
 //! The VM process's descriptors: the workload's standard streams, the log, the channel, and what was checked.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::plan::Fd;
 
@@ -12,6 +12,7 @@ pub(super) struct Streams {
     stderr: RawFd,
     /// Our own copies of the standard streams, where libkrun is told numbers instead of taking 0, 1 and 2.
     _copies: Vec<OwnedFd>,
+    null: OwnedFd,
     log: OwnedFd,
     channel: Option<OwnedFd>,
     held: Vec<OwnedFd>,
@@ -20,29 +21,33 @@ pub(super) struct Streams {
 impl Streams {
     /// `extra` is the log, the channel where there is one, then what the host checks kept open.
     ///
-    /// With `told` libkrun is told which descriptors are the workload's, so 1 and 2 are free for libkrun's own words:
+    /// With `told` libkrun needs 0, 1 and 2 for nothing: it is told which descriptors are the workload's, or
+    /// that they go to a file. So 1 and 2 are free for libkrun's own words:
     /// they go to the log, and the workload's streams stay the workload's alone.
     pub(super) fn new(extra: Vec<OwnedFd>, has_channel: bool, told: bool) -> io::Result<Streams> {
         let mut extra = extra.into_iter();
         let log = extra.next().ok_or(io::ErrorKind::InvalidInput)?;
         let channel = if has_channel { Some(extra.next().ok_or(io::ErrorKind::InvalidInput)?) } else { None };
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        let held = extra.collect();
         let mut streams =
-            Streams { stdin: 0, stdout: 1, stderr: 2, _copies: Vec::new(), log, channel, held: extra.collect() };
+            Streams { stdin: 0, stdout: 1, stderr: 2, _copies: Vec::new(), null: null.into(), log, channel, held };
         if told {
             let copies = [copy(io::stdin())?, copy(io::stdout())?, copy(io::stderr())?];
             [streams.stdin, streams.stdout, streams.stderr] = [0, 1, 2].map(|n: usize| copies[n].as_raw_fd());
             streams._copies = copies.into();
-            let null = std::fs::File::options().read(true).open("/dev/null")?;
-            rustix::stdio::dup2_stdin(&null)?;
+            rustix::stdio::dup2_stdin(&streams.null)?;
             rustix::stdio::dup2_stdout(&streams.log)?;
             rustix::stdio::dup2_stderr(&streams.log)?;
         }
         Ok(streams)
     }
 
-    /// The number of a descriptor; it stays ours and open.
+    /// The number of a descriptor; it stays ours and open. -1 for one that there is not.
     pub(super) fn number(&self, fd: Fd) -> RawFd {
         match fd {
+            Fd::Null => self.null.as_raw_fd(),
+            Fd::Held(n) => self.held(n).unwrap_or(-1),
             Fd::Stdin => self.stdin,
             Fd::Stdout => self.stdout,
             Fd::Stderr => self.stderr,
@@ -51,9 +56,14 @@ impl Streams {
         }
     }
 
-    /// A copy of the log's descriptor, to be given away.
-    pub(super) fn log_to_give(&self) -> io::Result<OwnedFd> {
-        copy(&self.log)
+    /// A copy of a descriptor, to be given away.
+    pub(super) fn to_give(&self, fd: Fd) -> io::Result<OwnedFd> {
+        let number = self.number(fd);
+        if number < 0 {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        // SAFETY: it is open for as long as this value lives, and borrowed for this call only.
+        copy(unsafe { BorrowedFd::borrow_raw(number) })
     }
 
     /// The number of the n-th thing that the host checks kept open.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use krundl::spec::{DEFAULT_GUEST, LogLevel, Mount};
+use krundl::spec::{DEFAULT_GUEST, Disk, DiskFormat, LogLevel, Mount, Port};
 
 /// microVMs through libkrun: what the installed one can do, and how to run a command in one.
 #[derive(Debug, Parser)]
@@ -91,6 +91,21 @@ pub struct RunArgs {
     /// The guest may not write to its root
     #[arg(long)]
     pub read_only: bool,
+    /// A disk; FORMAT is raw where it is left out, or qcow2 or vmdk; may be repeated
+    #[arg(long = "disk", value_name = "PATH[:FORMAT][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
+    pub disks: Vec<OsString>,
+    /// Open this TCP port of the guest on the host; without any, all on which it listens are open; may be repeated
+    #[arg(long = "publish", short = 'p', value_name = "HOST:GUEST", value_parser = port)]
+    pub ports: Vec<Port>,
+    /// A network card on the socket of this passt
+    #[arg(long, value_name = "SOCKET")]
+    pub passt: Option<PathBuf>,
+    /// A network card on the socket of this gvproxy
+    #[arg(long, value_name = "SOCKET")]
+    pub gvproxy: Option<PathBuf>,
+    /// A network card on this tap interface
+    #[arg(long, value_name = "NAME")]
+    pub tap: Option<String>,
     /// A kernel of your own instead of libkrunfw's
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
@@ -169,6 +184,32 @@ pub fn mount(text: &OsStr) -> Result<Mount, String> {
     })
 }
 
+/// `PATH[:FORMAT][:ro]`, read from the end.
+pub fn disk(text: &OsStr) -> Result<Disk, String> {
+    let (mut path, mut format, mut read_only) = (text.as_bytes(), DiskFormat::Raw, false);
+    if let Some((rest, mode)) = split_last(path).filter(|(_, mode)| matches!(*mode, b"ro" | b"rw")) {
+        (path, read_only) = (rest, mode == b"ro");
+    }
+    for (name, is) in [("raw", DiskFormat::Raw), ("qcow2", DiskFormat::Qcow2), ("vmdk", DiskFormat::Vmdk)] {
+        if let Some((rest, _)) = split_last(path).filter(|(_, last)| *last == name.as_bytes()) {
+            (path, format) = (rest, is);
+            break;
+        }
+    }
+    if path.is_empty() {
+        return Err("the disk's file is missing".to_owned());
+    }
+    let path = OsString::from_vec(path.to_vec()).into();
+    Ok(Disk { path, id: None, format, read_only, direct_io: false, sync: None })
+}
+
+/// `HOST:GUEST`.
+fn port(text: &str) -> Result<Port, String> {
+    let (host, guest) = text.split_once(':').ok_or("it is written HOST:GUEST")?;
+    let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is no port"));
+    Ok(Port { host: number(host)?, guest: number(guest)? })
+}
+
 fn split_last(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = text.iter().rposition(|b| *b == b':')?;
     Some((&text[..colon], &text[colon + 1..]))
@@ -197,6 +238,17 @@ mod tests {
         expect("with:colon", "with:colon", "/workspace", false);
         assert!(mount(OsStr::new(":/b")).is_err());
         assert!(mount(OsStr::new("")).is_err());
+    }
+
+    #[test]
+    fn disks_are_read_from_the_end() {
+        let parts =
+            |text| disk(OsStr::new(text)).map(|disk| (disk.path.display().to_string(), disk.format, disk.read_only));
+        assert_eq!(parts("a.img"), Ok(("a.img".to_owned(), DiskFormat::Raw, false)));
+        assert_eq!(parts("a:b:qcow2:ro"), Ok(("a:b".to_owned(), DiskFormat::Qcow2, true)));
+        assert_eq!(parts("a:vmdk"), Ok(("a".to_owned(), DiskFormat::Vmdk, false)));
+        assert_eq!(parts("a:other:rw"), Ok(("a:other".to_owned(), DiskFormat::Raw, false)));
+        assert!(parts(":ro").is_err());
     }
 
     #[test]

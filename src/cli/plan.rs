@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use krundl::error::Error;
+use krundl::plan::Guest;
 use krundl::{Plan, prepare_json, probe_isolated};
 use serde_json::{Value, json};
 
@@ -75,18 +76,32 @@ fn as_text(plan: &Plan) -> String {
     for (n, call) in plan.calls.iter().enumerate() {
         let _ = writeln!(text, "{:>3}. {call}", n + 1);
     }
-    text.push_str("in the guest:\n");
-    for mount in &plan.guest.mounts {
-        let make = if mount.create { ", which it makes first" } else { "" };
-        let mode = if mount.read_only { "ro" } else { "rw" };
-        let _ = writeln!(text, "     mount -t virtiofs -o {mode} {} {}{make}", mount.tag, mount.path);
+    if let Some(guest) = &plan.guest {
+        in_guest(guest, &mut text);
     }
-    let _ = writeln!(text, "     cd {}", plan.guest.workdir);
-    let words: Vec<String> =
-        std::iter::once(&plan.guest.exec).chain(&plan.guest.args).map(|word| format!("{word:?}")).collect();
-    let _ = writeln!(text, "     exec {}", words.join(" "));
+    for socket in &plan.sockets {
+        let _ = writeln!(text, "at the end: remove {}", socket.display());
+    }
     for note in &plan.notes {
         let _ = writeln!(text, "note: {note}");
     }
     text
+}
+
+fn in_guest(guest: &Guest, text: &mut String) {
+    text.push_str("in the guest:\n");
+    if let Some(root) = &guest.root {
+        let fstype = root.fstype.as_deref().unwrap_or("auto");
+        let mode = if root.read_only { "ro" } else { "rw" };
+        let options = root.options.as_ref().map(|options| format!(",{options}")).unwrap_or_default();
+        let _ = writeln!(text, "     mount -t {fstype} -o {mode}{options} {} /", root.device);
+    }
+    for mount in &guest.mounts {
+        let make = if mount.create { ", which it makes where it is missing" } else { "" };
+        let mode = if mount.read_only { "ro" } else { "rw" };
+        let _ = writeln!(text, "     mount -t virtiofs -o {mode} {} {}{make}", mount.tag, mount.path);
+    }
+    let _ = writeln!(text, "     cd {}", guest.workdir);
+    let words: Vec<String> = std::iter::once(&guest.exec).chain(&guest.args).map(|word| format!("{word:?}")).collect();
+    let _ = writeln!(text, "     exec {}", words.join(" "));
 }

@@ -8,10 +8,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use krundl::error::{Error, Problem, ProblemKind};
 use krundl::launch::prepare_parsed;
-use krundl::spec::{Exec, Kernel, KernelFormat, Parsed, Root, Text, VmSpec, parse};
+use krundl::spec::{Exec, Kernel, KernelFormat, Nic, Parsed, Text, VmSpec, parse};
 use krundl::{Exit, LaunchOptions, LogTarget, launch, probe_isolated};
 
-use super::args::{RunArgs, mount};
+use super::args::{RunArgs, disk, mount};
 use super::plan::read_spec;
 use super::signals;
 
@@ -94,7 +94,7 @@ fn try_run(args: RunArgs) -> Result<i32, Failure> {
 fn spec(args: RunArgs) -> Result<Parsed, Failure> {
     let mut parsed = match &args.spec {
         Some(path) => parse(&read_spec(path)?)?,
-        None => Parsed { spec: bare(), problems: Vec::new() },
+        None => Parsed { spec: VmSpec { vcpus: 1, memory_mib: 512, ..VmSpec::default() }, problems: Vec::new() },
     };
     let Parsed { spec, problems } = &mut parsed;
     // What the command line says replaces what the file got wrong.
@@ -107,58 +107,74 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
         spec.memory_mib = memory;
         replaced("memory_mib");
     }
-    if let Some(root) = args.root {
-        spec.root.dir = root;
-        replaced("root.dir");
+    if let Some(dir) = args.root {
+        let root = spec.root.get_or_insert_default();
+        root.dir = Some(dir);
+        root.disk = None;
+        problems.retain(|problem| !problem.field.starts_with("root.d") && problem.field != "root");
     }
-    spec.root.read_only |= args.read_only;
+    if args.read_only {
+        spec.root.get_or_insert_default().read_only = true;
+    }
     if let Some(path) = args.kernel {
         spec.kernel = Some(Kernel { path, format: KernelFormat::Auto, initrd: None, cmdline: None });
     }
+    let mut wrong = |option: &str, text: &OsString, reason: String, usage: &str| {
+        let field = format!("--{option} {}", text.display());
+        problems.push(Problem::new(ProblemKind::Invalid, field, reason).fix(format!("--{option} {usage}")));
+    };
     for text in &args.mounts {
         match mount(text) {
             Ok(mount) => spec.mounts.push(mount),
-            Err(reason) => {
-                let problem = Problem::new(ProblemKind::Invalid, format!("--mount {}", text.display()), reason);
-                problems.push(problem.fix("--mount HOST[:GUEST][:ro]"));
-            }
+            Err(reason) => wrong("mount", text, reason, "HOST[:GUEST][:ro]"),
         }
     }
+    for text in &args.disks {
+        match disk(text) {
+            Ok(disk) => spec.disks.push(disk),
+            Err(reason) => wrong("disk", text, reason, "PATH[:FORMAT][:ro]"),
+        }
+    }
+    if !args.ports.is_empty() {
+        spec.tsi.get_or_insert_default().ports.get_or_insert_default().extend(args.ports);
+    }
+    let cards = [
+        args.passt.map(|path| Nic { unixstream: Some(path), ..Nic::default() }),
+        args.gvproxy.map(|path| Nic { unixgram: Some(path), vfkit: true, ..Nic::default() }),
+        args.tap.map(|name| Nic { tap: Some(name), ..Nic::default() }),
+    ];
+    spec.nics.extend(cards.into_iter().flatten());
     if let Some(level) = args.log_level {
         spec.log_level = level.into();
     }
+    let exec = spec.exec.get_or_insert_with(|| Exec {
+        path: "".into(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        workdir: "/".into(),
+    });
     if let Some(workdir) = args.workdir {
-        spec.exec.workdir = workdir.into();
+        exec.workdir = workdir.into();
     }
     let mut command = args.command.into_iter();
     if let Some(program) = command.next() {
-        spec.exec.path = program.into();
-        spec.exec.args = command.map(Text::from).collect();
-        problems.retain(|problem| !problem.field.starts_with("exec.path") && !problem.field.starts_with("exec.args"));
+        exec.path = program.into();
+        exec.args = command.map(Text::from).collect();
+        let replaced =
+            |field: &str| field == "exec" || field.starts_with("exec.path") || field.starts_with("exec.args");
+        problems.retain(|problem| !replaced(&problem.field));
     }
     for text in args.env {
         if let Some((name, value)) = variable(text)? {
-            spec.exec.env.insert(name, value);
+            exec.env.insert(name, value);
         }
     }
     if std::io::stdin().is_terminal()
         && let Some(term) = std::env::var_os("TERM")
     {
-        spec.exec.env.entry("TERM".to_owned()).or_insert_with(|| term.into());
+        exec.env.entry("TERM".to_owned()).or_insert_with(|| term.into());
     }
     Ok(parsed)
-}
-
-fn bare() -> VmSpec {
-    VmSpec {
-        vcpus: 1,
-        memory_mib: 512,
-        root: Root { dir: "".into(), read_only: false, dax_mib: 0 },
-        kernel: None,
-        exec: Exec { path: "".into(), args: Vec::new(), env: BTreeMap::new(), workdir: "/".into() },
-        mounts: Vec::new(),
-        log_level: krundl::spec::LogLevel::default(),
-    }
 }
 
 /// `K=V`, or `K` for the caller's value; nothing when the caller has none.

@@ -43,7 +43,9 @@ enum State {
 
 impl ChannelHost {
     /// The host's end, and what the VM's process is given.
-    pub(super) fn new(channel: Channel) -> io::Result<(ChannelHost, Option<OwnedFd>)> {
+    ///
+    /// With `for_others` the VM's process may become another user before it connects.
+    pub(super) fn new(channel: Channel, for_others: bool) -> io::Result<(ChannelHost, Option<OwnedFd>)> {
         let (state, given) = match channel {
             Channel::None => (State::Silent, None),
             Channel::Port => {
@@ -53,7 +55,7 @@ impl ChannelHost {
                 (State::Open(ours.into()), Some(theirs.into()))
             }
             Channel::Vsock { .. } => {
-                let (listener, socket) = nameless_listener()?;
+                let (listener, socket) = nameless_listener(for_others)?;
                 listener.set_nonblocking(true)?;
                 (State::Listening(listener), Some(socket))
             }
@@ -133,7 +135,7 @@ impl ChannelHost {
 
 /// A listening socket and a descriptor that leads to it: `connect` to `/proc/self/fd/N` reaches it although its name
 /// is gone, so nothing can be left behind in the file system and nobody else can find it.
-fn nameless_listener() -> io::Result<(UnixListener, OwnedFd)> {
+fn nameless_listener(for_others: bool) -> io::Result<(UnixListener, OwnedFd)> {
     use rustix::fs::{Mode, OFlags, open};
     let mut random = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
@@ -142,6 +144,10 @@ fn nameless_listener() -> io::Result<(UnixListener, OwnedFd)> {
     let dir = open(std::env::temp_dir(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let path = std::path::PathBuf::from(format!("/proc/self/fd/{}/{name}", std::os::fd::AsRawFd::as_raw_fd(&dir)));
     let listener = UnixListener::bind(&path)?;
+    if for_others {
+        // Whoever connects is looked at anyway, and only the VM's own process is heard.
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+    }
     let socket = open(&path, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty());
     std::fs::remove_file(&path)?;
     Ok((listener, socket?))
@@ -167,7 +173,7 @@ mod tests {
 
     #[test]
     fn words_come_through_a_socket_without_a_name() {
-        let (mut host, given) = ChannelHost::new(Channel::Vsock { port: 1 }).unwrap();
+        let (mut host, given) = ChannelHost::new(Channel::Vsock { port: 1 }, false).unwrap();
         let path = format!("/proc/self/fd/{}", given.as_ref().unwrap().as_raw_fd());
         let mut guest = UnixStream::connect(&path).unwrap();
         guest.write_all(b"krundl-guest 1\nup\nexi").unwrap();
@@ -181,7 +187,7 @@ mod tests {
 
     #[test]
     fn another_process_is_not_heard() {
-        let (mut host, given) = ChannelHost::new(Channel::Vsock { port: 1 }).unwrap();
+        let (mut host, given) = ChannelHost::new(Channel::Vsock { port: 1 }, false).unwrap();
         let path = format!("/proc/self/fd/{}", given.as_ref().unwrap().as_raw_fd());
         let mut stranger = UnixStream::connect(&path).unwrap();
         stranger.write_all(b"krundl-guest 1\nup\nexit 0\n").unwrap();
@@ -191,7 +197,7 @@ mod tests {
 
     #[test]
     fn noise_and_overlong_lines_are_passed_over() {
-        let (mut host, given) = ChannelHost::new(Channel::Port).unwrap();
+        let (mut host, given) = ChannelHost::new(Channel::Port, false).unwrap();
         let mut guest = File::from(given.unwrap());
         for bytes in [&b"\x00\xff noise\n"[..], &vec![b'x'; 10_000], b"\nup\nsignal 9\nexit 0\n"] {
             guest.write_all(bytes).unwrap();

@@ -35,7 +35,8 @@ impl From<Stream> for Stdio {
 #[derive(Debug, Default)]
 pub enum LogTarget {
     /// Into memory, bounded: [`super::Vm::log`] has the first and the last of it. When nobody waits on the [`super::Vm`],
-    /// what does not fit into a pipe of 1 MiB is lost; the VM is never held up.
+    /// what does not fit into a pipe of 1 MiB is lost; the VM is never held up. Where the spec has a `log_file`, the log
+    /// goes there instead.
     #[default]
     Captured,
     /// Appended to this file, unbounded.

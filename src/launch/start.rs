@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use super::channel::ChannelHost;
 use super::log::{Log, nonblocking};
-use super::options::{LaunchOptions, Stream};
+use super::options::{LaunchOptions, LogTarget, Stream};
 use super::prepare::Prepared;
 use super::terminal::SavedTerminal;
 use super::vm::Vm;
 use crate::error::{Error, Result};
 use crate::helper::wire::{How, Request};
 use crate::helper::{Helper, Mode, Spawn};
+use crate::plan::Call;
 
 /// Starts a VM. Returns when libkrun has been entered: every call before that was accepted. Whether the guest comes
 /// up is told by [`Vm::wait_ready`], how it ends by [`Vm::wait`].
@@ -23,8 +24,14 @@ pub fn launch(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
     let os = |what: &'static str| move |error| Error::os(what, error);
     let helper = Helper::find(options.helper.as_deref())?;
     let Prepared { plan, held } = prepared;
-    let (channel, channel_given) = ChannelHost::new(plan.guest.channel).map_err(os("making the guest's channel"))?;
-    let (log, log_given) = Log::new(options.log).map_err(os("making the log"))?;
+    let changes_user = plan.calls.iter().any(|call| matches!(call, Call::Setuid { .. } | Call::Setgid { .. }));
+    let (channel, channel_given) =
+        ChannelHost::new(plan.channel(), changes_user).map_err(os("making the guest's channel"))?;
+    let target = match (options.log, plan.log_file.and_then(|n| held.get(n as usize))) {
+        (LogTarget::Captured, Some(file)) => LogTarget::File(file.try_clone().map_err(os("keeping the log"))?.into()),
+        (target, _) => target,
+    };
+    let (log, log_given) = Log::new(target).map_err(os("making the log"))?;
     let inherits = |stream: &Stream| matches!(stream, Stream::Inherit);
     let terminal = [&options.stdin, &options.stdout, &options.stderr]
         .into_iter()
@@ -33,6 +40,7 @@ pub fn launch(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
         .flatten();
 
     let calls = plan.calls.clone();
+    let sockets = plan.sockets.clone();
     let library = plan.library.clone();
     let how = How { parent: std::process::id(), die_with_parent: options.die_with_parent };
     let request = Request::Run { plan: Box::new(plan), how };
@@ -52,7 +60,7 @@ pub fn launch(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
     nonblocking(running.status.as_fd()).map_err(os("reading the helper's statuses"))?;
     drop((log_given, channel_given, held));
 
-    let mut vm = Vm::new(running, helper, library, calls, log, channel, terminal);
+    let mut vm = Vm::new(running, helper, library, calls, log, channel, terminal, sockets);
     vm.wait_entered(Instant::now() + options.start_timeout, options.start_timeout)?;
     Ok(vm)
 }

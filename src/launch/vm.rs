@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -40,6 +41,8 @@ pub struct Vm {
     terminal: Option<SavedTerminal>,
     /// The bootstrap share's directory, until it is removed.
     share: Option<PathBuf>,
+    /// Sockets that libkrun makes and does not remove.
+    sockets: Vec<PathBuf>,
     ended: Option<Ended>,
     /// The signal with which the caller stopped it.
     stopped: Option<i32>,
@@ -66,6 +69,7 @@ impl Vm {
         log: Log,
         channel: ChannelHost,
         terminal: Option<SavedTerminal>,
+        sockets: Vec<PathBuf>,
     ) -> Vm {
         let Running { child, status } = running;
         Vm {
@@ -81,6 +85,7 @@ impl Vm {
             channel,
             terminal,
             share: None,
+            sockets,
             ended: None,
             stopped: None,
             detached: false,
@@ -188,7 +193,7 @@ impl Vm {
         self.signal(libc::SIGKILL)
     }
 
-    /// Lets the VM run on and returns the number of its process. The caller reaps it; nobody watches it any more,
+    /// Lets the VM run on and returns the number of its process, with the sockets that libkrun made for it. The caller reaps it; nobody watches it any more,
     /// keeps its log or puts the terminal right.
     pub fn detach(mut self) -> u32 {
         self.detached = true;
@@ -314,12 +319,21 @@ impl Vm {
         self.ended = Some(ended);
         // What it wrote last is still in the pipes.
         self.drain();
+        self.remove_sockets();
         self.terminal = None;
     }
 
     fn remove_share(&mut self) {
         if let Some(path) = self.share.take() {
             let _ = std::fs::remove_dir_all(path);
+        }
+    }
+
+    /// Before libkrun was entered it had made none, so whatever is there is somebody else's.
+    fn remove_sockets(&mut self) {
+        let is_socket = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+        for path in self.sockets.drain(..).filter(|path| self.progress.entered && is_socket(path)) {
+            let _ = std::fs::remove_file(path);
         }
     }
 

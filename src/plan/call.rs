@@ -2,47 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{HostPath, Text};
+use super::arguments::{Content, Fd, Shared, Socket};
+use crate::spec::HostPath;
 use crate::symbols::Function;
-
-/// A descriptor of the VM's process, by what it is for. The child knows the numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fd {
-    /// The workload's standard input.
-    Stdin,
-    /// The workload's standard output.
-    Stdout,
-    /// The workload's standard error.
-    Stderr,
-    /// The log that the parent reads.
-    Log,
-    /// The channel on which the guest's program speaks.
-    Channel,
-}
-
-/// Contents of a file that is laid over a share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Content {
-    /// krundl's program for the guest.
-    GuestProgram,
-    /// What that program is to do ([`super::Guest`]).
-    Orders,
-}
-
-/// A directory of the host that is shared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Shared {
-    /// One that was checked.
-    Host(HostPath),
-    /// The small directory that the child makes for krundl's program and its orders, before libkrun 1.19.0.
-    Bootstrap {
-        /// Always `true`; tells this variant from the other in JSON.
-        bootstrap: bool,
-    },
-}
 
 /// One call of a libkrun function. Arguments have libkrun's order and units; the context number is left out.
 ///
@@ -59,22 +21,69 @@ pub enum Call {
     CreateCtx {},
     #[serde(rename = "krun_set_vm_config")]
     SetVmConfig { vcpus: u8, ram_mib: u32 },
+    #[serde(rename = "krun_set_rlimits")]
+    SetRlimits { rlimits: Vec<String> },
+    #[serde(rename = "krun_setuid")]
+    Setuid { uid: u32 },
+    #[serde(rename = "krun_setgid")]
+    Setgid { gid: u32 },
+    #[serde(rename = "krun_set_nested_virt")]
+    SetNestedVirt { enabled: bool },
+    #[serde(rename = "krun_split_irqchip")]
+    SplitIrqchip { enable: bool },
+    #[serde(rename = "krun_set_smbios_oem_strings")]
+    SetSmbiosOemStrings { oem_strings: Vec<String> },
     #[serde(rename = "krun_disable_implicit_console")]
     DisableImplicitConsole {},
     #[serde(rename = "krun_add_virtio_console_default")]
     AddVirtioConsoleDefault { input: Fd, output: Fd, error: Fd },
+    #[serde(rename = "krun_set_console_output")]
+    SetConsoleOutput { file: HostPath },
     #[serde(rename = "krun_add_virtio_console_multiport")]
     AddVirtioConsoleMultiport {},
     /// On the console of the last [`Call::AddVirtioConsoleMultiport`].
     #[serde(rename = "krun_add_console_port_inout")]
     AddConsolePortInout { name: String, input: Option<Fd>, output: Option<Fd> },
+    /// On the console of the last [`Call::AddVirtioConsoleMultiport`].
+    #[serde(rename = "krun_add_console_port_tty")]
+    AddConsolePortTty { name: String, tty: Fd },
+    /// libkrun takes the descriptors over.
+    #[serde(rename = "krun_add_serial_console_default")]
+    AddSerialConsoleDefault { input: Option<Fd>, output: Option<Fd> },
+    #[serde(rename = "krun_set_kernel_console")]
+    SetKernelConsole { console: String },
     #[serde(rename = "krun_disable_implicit_vsock")]
     DisableImplicitVsock {},
     #[serde(rename = "krun_add_vsock")]
     AddVsock { tsi_features: u32 },
+    #[serde(rename = "krun_set_port_map")]
+    SetPortMap { ports: Vec<String> },
     /// The guest connects to `port`, and the child hands it the socket behind `socket`.
     #[serde(rename = "krun_add_vsock_port")]
-    AddVsockPort { port: u32, socket: Fd },
+    AddVsockPort { port: u32, socket: Socket },
+    #[serde(rename = "krun_add_vsock_port2")]
+    AddVsockPort2 { port: u32, socket: Socket, listen: bool },
+    #[serde(rename = "krun_add_net_unixstream")]
+    AddNetUnixstream { socket: HostPath, mac: String, features: u32, flags: u32 },
+    #[serde(rename = "krun_add_net_unixgram")]
+    AddNetUnixgram { socket: HostPath, mac: String, features: u32, flags: u32 },
+    #[serde(rename = "krun_add_net_tap")]
+    AddNetTap { name: String, mac: String, features: u32, flags: u32 },
+    /// The child connects to the socket and gives libkrun the connection.
+    #[serde(rename = "krun_set_passt_fd")]
+    SetPasstFd { socket: HostPath },
+    #[serde(rename = "krun_set_gvproxy_path")]
+    SetGvproxyPath { socket: HostPath },
+    #[serde(rename = "krun_set_net_mac")]
+    SetNetMac { mac: String },
+    #[serde(rename = "krun_add_disk")]
+    AddDisk { id: String, disk: HostPath, read_only: bool },
+    #[serde(rename = "krun_add_disk2")]
+    AddDisk2 { id: String, disk: HostPath, format: u32, read_only: bool },
+    #[serde(rename = "krun_add_disk3")]
+    AddDisk3 { id: String, disk: HostPath, format: u32, read_only: bool, direct_io: bool, sync_mode: u32 },
+    #[serde(rename = "krun_set_root_disk_remount")]
+    SetRootDiskRemount { device: String, fstype: Option<String>, options: Option<String> },
     #[serde(rename = "krun_set_root")]
     SetRoot { dir: Shared },
     #[serde(rename = "krun_add_virtiofs")]
@@ -91,41 +100,108 @@ pub enum Call {
     FsAddOverlayFile { fs_tag: String, path: String, content: Content, mode: u32, one_shot: bool },
     #[serde(rename = "krun_set_kernel")]
     SetKernel { file: HostPath, format: u32, initrd: Option<HostPath>, cmdline: Option<String> },
+    #[serde(rename = "krun_set_firmware")]
+    SetFirmware { file: HostPath },
+    #[serde(rename = "krun_set_tee_config_file")]
+    SetTeeConfigFile { file: HostPath },
+    #[serde(rename = "krun_set_gpu_options")]
+    SetGpuOptions { virgl_flags: u32 },
+    #[serde(rename = "krun_set_gpu_options2")]
+    SetGpuOptions2 { virgl_flags: u32, shm_size: u64 },
+    #[serde(rename = "krun_add_display")]
+    AddDisplay { width: u32, height: u32 },
+    /// Of the display of the last [`Call::AddDisplay`], as those that follow.
+    #[serde(rename = "krun_display_set_edid")]
+    DisplaySetEdid { file: HostPath },
+    #[serde(rename = "krun_display_set_physical_size")]
+    DisplaySetPhysicalSize { width_mm: u16, height_mm: u16 },
+    #[serde(rename = "krun_display_set_refresh_rate")]
+    DisplaySetRefreshRate { refresh_rate: u32 },
+    #[serde(rename = "krun_display_set_dpi")]
+    DisplaySetDpi { dpi: u32 },
+    #[serde(rename = "krun_add_input_device_fd")]
+    AddInputDeviceFd { device: Fd },
+    #[serde(rename = "krun_set_snd_device")]
+    SetSndDevice { enable: bool },
     #[serde(rename = "krun_set_exec")]
     SetExec { path: String, args: Vec<String>, env: Vec<String> },
     #[serde(rename = "krun_start_enter")]
     StartEnter {},
 }
 
-impl Call {
-    /// The function that is called.
-    pub fn function(&self) -> Function {
-        use Function as F;
-        match self {
-            Call::InitLog { .. } => F::krun_init_log,
-            Call::SetLogLevel { .. } => F::krun_set_log_level,
-            Call::CreateCtx {} => F::krun_create_ctx,
-            Call::SetVmConfig { .. } => F::krun_set_vm_config,
-            Call::DisableImplicitConsole {} => F::krun_disable_implicit_console,
-            Call::AddVirtioConsoleDefault { .. } => F::krun_add_virtio_console_default,
-            Call::AddVirtioConsoleMultiport {} => F::krun_add_virtio_console_multiport,
-            Call::AddConsolePortInout { .. } => F::krun_add_console_port_inout,
-            Call::DisableImplicitVsock {} => F::krun_disable_implicit_vsock,
-            Call::AddVsock { .. } => F::krun_add_vsock,
-            Call::AddVsockPort { .. } => F::krun_add_vsock_port,
-            Call::SetRoot { .. } => F::krun_set_root,
-            Call::AddVirtiofs { .. } => F::krun_add_virtiofs,
-            Call::AddVirtiofs2 { .. } => F::krun_add_virtiofs2,
-            Call::AddVirtiofs3 { .. } => F::krun_add_virtiofs3,
-            Call::AddVirtiofs4 { .. } => F::krun_add_virtiofs4,
-            Call::FsAddOverlayDir { .. } => F::krun_fs_add_overlay_dir,
-            Call::FsAddOverlayFile { .. } => F::krun_fs_add_overlay_file,
-            Call::SetKernel { .. } => F::krun_set_kernel,
-            Call::SetExec { .. } => F::krun_set_exec,
-            Call::StartEnter {} => F::krun_start_enter,
-        }
-    }
+/// The function of each variant, and the list of all of them.
+macro_rules! functions {
+    ($($variant:ident => $function:ident,)+) => {
+        impl Call {
+            /// The functions that a plan can call.
+            pub const FUNCTIONS: &'static [Function] = &[$(Function::$function),+];
 
+            /// The function that is called.
+            pub fn function(&self) -> Function {
+                match self { $(Call::$variant { .. } => Function::$function,)+ }
+            }
+        }
+    };
+}
+
+functions! {
+    InitLog => krun_init_log,
+    SetLogLevel => krun_set_log_level,
+    CreateCtx => krun_create_ctx,
+    SetVmConfig => krun_set_vm_config,
+    SetRlimits => krun_set_rlimits,
+    Setuid => krun_setuid,
+    Setgid => krun_setgid,
+    SetNestedVirt => krun_set_nested_virt,
+    SplitIrqchip => krun_split_irqchip,
+    SetSmbiosOemStrings => krun_set_smbios_oem_strings,
+    DisableImplicitConsole => krun_disable_implicit_console,
+    AddVirtioConsoleDefault => krun_add_virtio_console_default,
+    SetConsoleOutput => krun_set_console_output,
+    AddVirtioConsoleMultiport => krun_add_virtio_console_multiport,
+    AddConsolePortInout => krun_add_console_port_inout,
+    AddConsolePortTty => krun_add_console_port_tty,
+    AddSerialConsoleDefault => krun_add_serial_console_default,
+    SetKernelConsole => krun_set_kernel_console,
+    DisableImplicitVsock => krun_disable_implicit_vsock,
+    AddVsock => krun_add_vsock,
+    SetPortMap => krun_set_port_map,
+    AddVsockPort => krun_add_vsock_port,
+    AddVsockPort2 => krun_add_vsock_port2,
+    AddNetUnixstream => krun_add_net_unixstream,
+    AddNetUnixgram => krun_add_net_unixgram,
+    AddNetTap => krun_add_net_tap,
+    SetPasstFd => krun_set_passt_fd,
+    SetGvproxyPath => krun_set_gvproxy_path,
+    SetNetMac => krun_set_net_mac,
+    AddDisk => krun_add_disk,
+    AddDisk2 => krun_add_disk2,
+    AddDisk3 => krun_add_disk3,
+    SetRootDiskRemount => krun_set_root_disk_remount,
+    SetRoot => krun_set_root,
+    AddVirtiofs => krun_add_virtiofs,
+    AddVirtiofs2 => krun_add_virtiofs2,
+    AddVirtiofs3 => krun_add_virtiofs3,
+    AddVirtiofs4 => krun_add_virtiofs4,
+    FsAddOverlayDir => krun_fs_add_overlay_dir,
+    FsAddOverlayFile => krun_fs_add_overlay_file,
+    SetKernel => krun_set_kernel,
+    SetFirmware => krun_set_firmware,
+    SetTeeConfigFile => krun_set_tee_config_file,
+    SetGpuOptions => krun_set_gpu_options,
+    SetGpuOptions2 => krun_set_gpu_options2,
+    AddDisplay => krun_add_display,
+    DisplaySetEdid => krun_display_set_edid,
+    DisplaySetPhysicalSize => krun_display_set_physical_size,
+    DisplaySetRefreshRate => krun_display_set_refresh_rate,
+    DisplaySetDpi => krun_display_set_dpi,
+    AddInputDeviceFd => krun_add_input_device_fd,
+    SetSndDevice => krun_set_snd_device,
+    SetExec => krun_set_exec,
+    StartEnter => krun_start_enter,
+}
+
+impl Call {
     /// The arguments as text for people: `tag: "mount0", dir: "/srv/data", read_only: true`.
     pub fn args(&self) -> String {
         let value = serde_json::to_value(self).expect("a call is plain data");
@@ -143,61 +219,22 @@ impl std::fmt::Display for Call {
 
 /// A checked thing of the host by its path alone, the rest as JSON.
 fn shorten(value: &serde_json::Value) -> String {
-    match value.get("path") {
-        Some(path) => path.to_string(),
-        None if value.get("bootstrap").is_some() => "krundl's own".to_owned(),
-        None => value.to_string(),
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    if let Some(path) = value.get("path") {
+        path.to_string()
+    } else if let Some(dir) = value.get("dir").and_then(|dir| text(dir.get("path")?)) {
+        let name = value.get("name").and_then(text).unwrap_or_default();
+        format!("{:?}", format!("{}/{name}", dir.trim_end_matches('/')))
+    } else if value.get("bootstrap").is_some() {
+        "krundl's own".to_owned()
+    } else if value.get("nothing").is_some() {
+        "none".to_owned()
+    } else if value.get("text").is_some() {
+        // It may be long, and it may be secret.
+        "the spec's text".to_owned()
+    } else if let Some(file) = value.get("file").and_then(|file| file.get("path")) {
+        file.to_string()
+    } else {
+        value.to_string()
     }
 }
-
-/// What the child needs to know beside the calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuestMount {
-    /// The share.
-    pub tag: String,
-    /// Where it goes.
-    pub path: String,
-    /// Whether the guest's program may make the directory.
-    pub create: bool,
-    /// Whether it is mounted read-only in the guest as well.
-    pub read_only: bool,
-}
-
-/// What krundl's program in the guest does: mount, then run the workload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Guest {
-    /// How it speaks to the host.
-    pub channel: Channel,
-    /// Whether it opens the standard streams itself, because an external kernel may start init without any.
-    pub reopen_stdio: bool,
-    /// What it mounts, parents before children.
-    pub mounts: Vec<GuestMount>,
-    /// The workload's program.
-    pub exec: Text,
-    /// Its arguments, without its name.
-    pub args: Vec<Text>,
-    /// Its environment, `NAME=value` each.
-    pub env: Vec<Text>,
-    /// Its working directory.
-    pub workdir: Text,
-}
-
-/// The way from the guest's program to the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    /// There is none: whether the guest is up stays unknown.
-    None,
-    /// A connection to a vsock port of the host.
-    Vsock {
-        /// The port.
-        port: u32,
-    },
-    /// A console port of this name.
-    Port,
-}
-
-/// The vsock port of the channel. High, so that it does not meet those that people choose.
-pub const CHANNEL_PORT: u32 = 0x6b72_756e;
-/// The name of the console port of the channel.
-pub const CHANNEL_NAME: &str = "krundl";

@@ -1,7 +1,7 @@
 //! How many devices fit into a VM: each takes an interrupt line.
 
 /// Interrupt lines that libkrun has for devices. x86-64: 5 to 15, and split_irqchip does not add any.
-fn lines(architecture: &str) -> usize {
+pub(super) fn lines(architecture: &str) -> usize {
     match architecture {
         "x86_64" => 11,
         "aarch64" => 128,
@@ -10,18 +10,14 @@ fn lines(architecture: &str) -> usize {
 }
 
 /// Devices that every VM has: balloon, entropy, the console for the standard streams.
-const ALWAYS: usize = 3;
-
-/// How many virtio-fs devices (the root among them) fit beside `others` (vsock, further consoles).
-pub(super) fn shares(architecture: &str, others: usize) -> usize {
-    lines(architecture) - ALWAYS - others
-}
+pub(super) const ALWAYS: usize = 3;
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn as_observed_on_x86_64() {
-        assert_eq!(super::shares("x86_64", 1), 1 + 6, "root and six with vsock");
-        assert_eq!(super::shares("x86_64", 0), 1 + 7, "root and seven without");
+        let shares = |others| super::lines("x86_64") - super::ALWAYS - others;
+        assert_eq!(shares(1), 1 + 6, "root and six with vsock");
+        assert_eq!(shares(0), 1 + 7, "root and seven without");
     }
 }

@@ -2,15 +2,20 @@
 //!
 //! Pure: nothing here looks at the host, opens or calls anything.
 
+mod arguments;
 mod call;
 mod devices;
+mod guest;
+pub mod ledger;
 mod one;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use call::{CHANNEL_NAME, CHANNEL_PORT, Call, Channel, Content, Fd, Guest, GuestMount, Shared};
+pub use arguments::{Content, Fd, Shared, Socket};
+pub use call::Call;
+pub use guest::{CHANNEL_NAME, CHANNEL_PORT, Channel, Guest, GuestMount, GuestRoot};
 
 use crate::capabilities::{Capabilities, Generation};
 use crate::error::{Problem, ProblemKind};
@@ -30,10 +35,23 @@ pub struct Plan {
     pub generation: Generation,
     /// The calls.
     pub calls: Vec<Call>,
-    /// What krundl's program in the guest does.
-    pub guest: Guest,
+    /// What krundl's program in the guest does; `None` where it does not run: firmware and confidential guests boot
+    /// what they have.
+    pub guest: Option<Guest>,
+    /// Sockets that libkrun makes and leaves behind; they are removed when the VM has ended.
+    pub sockets: Vec<PathBuf>,
+    /// Where libkrun's log goes unless the caller of `launch` names another target: one of the things that the host
+    /// checks kept open.
+    pub log_file: Option<u32>,
     /// What happens on the way that the user may not expect.
     pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// The way from the guest to the host.
+    pub fn channel(&self) -> Channel {
+        self.guest.as_ref().map_or(Channel::None, |guest| guest.channel)
+    }
 }
 
 /// Negotiates a spec with a library.

@@ -1,14 +1,20 @@
 //! What is asked for: the description of a microVM, and whether this host can take it as it stands.
 
 mod check;
+mod findings;
 mod kernel;
 mod model;
 mod mountpoint;
 mod parse;
 mod text;
 
-pub use check::{Checked, Findings, HostPath, KernelFinding, MountFinding, check};
-pub use model::{DEFAULT_GUEST, Exec, Kernel, KernelFormat, LogLevel, Mount, Root, Semantics, VmSpec};
+pub use check::{Checked, check};
+pub use findings::{Ends, Findings, HostPath, HostSocket, KernelFinding, MountFinding};
+pub use model::{
+    Console, ConsolePort, DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Display, Exec, Gpu, Kernel, KernelConsole,
+    KernelFormat, LogLevel, Mount, NetFeature, Nic, Overlay, OverlayDir, OverlayFile, Port, Rlimit, Root, RootDisk,
+    Semantics, Serial, Tee, Tsi, VmSpec, Vsock, VsockPort,
+};
 pub use mountpoint::MountPoint;
 pub use parse::{Parsed, parse};
 pub use text::Text;

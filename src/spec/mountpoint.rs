@@ -16,6 +16,8 @@ pub enum MountPoint {
     MissingTop,
     /// Its first component is there, a later one is not.
     MissingBelow,
+    /// It lies in a root on a disk, whose contents nobody knows: the guest makes it where it is missing.
+    Unknown,
     /// It lies in the guest's own /dev, where the guest can always make directories.
     Device,
 }

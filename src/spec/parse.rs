@@ -8,38 +8,8 @@ use serde_json::{Value, json};
 use super::model::VmSpec;
 use crate::error::{Error, Problem, ProblemKind, Result};
 
-/// Parts of a VM that libkrun has and that a later release of krundl will offer: refused by name, never ignored.
-const NOT_OFFERED: &[&str] = &[
-    "disks",
-    "disk",
-    "firmware",
-    "network",
-    "networks",
-    "net",
-    "nics",
-    "ports",
-    "vsock",
-    "vsock_ports",
-    "consoles",
-    "console",
-    "rlimits",
-    "uid",
-    "gid",
-    "nested_virt",
-    "split_irqchip",
-    "smbios",
-    "gpu",
-    "display",
-    "displays",
-    "sound",
-    "input",
-    "inputs",
-    "tee",
-    "overlay",
-    "overlay_files",
-    "overlay_dirs",
-    "log_target",
-];
+/// Parts of a VM that people ask for and that no release of libkrun has: refused by name, never ignored.
+const NOT_OFFERED: &[&str] = &["balloon", "pause", "resume", "restore", "snapshot", "vhost_user"];
 
 /// A spec as far as it could be read.
 #[derive(Debug)]
@@ -79,11 +49,17 @@ pub fn parse(text: &str) -> Result<Parsed> {
         return Err(whole("must be a JSON object".to_owned()));
     }
     let mut problems = duplicates(text);
+    let mut mended: Vec<String> = Vec::new();
     // Each round removes one mistake; a text of n bytes cannot hold more than n of them.
     for _ in 0..=text.len() {
         match serde_path_to_error::deserialize::<_, VmSpec>(&value) {
             Ok(spec) => return Ok(Parsed { spec, problems }),
-            Err(error) => mend(&mut value, &error, &mut problems),
+            Err(error) => match mend(&mut value, &error, &mut problems) {
+                // A placeholder that is no better stands for its whole surroundings.
+                Some(field) if mended.contains(&field) => drop_around(&mut value, &field),
+                Some(field) => mended.push(field),
+                None => {}
+            },
         }
     }
     Err(whole("cannot be made sense of".to_owned()))
@@ -103,14 +79,28 @@ fn duplicates(text: &str) -> Vec<Problem> {
     }
 }
 
-/// Notes one mistake and puts the template's value, or nothing, in its place.
-fn mend(value: &mut Value, error: &serde_path_to_error::Error<serde_json::Error>, problems: &mut Vec<Problem>) {
+/// Puts the template of the part that a field is in, or nothing, in that part's place.
+fn drop_around(value: &mut Value, field: &str) {
+    let around = field.rfind(['.', '[']).map_or("", |at| &field[..at]);
+    let placeholder = template(around);
+    if let Some(place) = lookup(value, around).filter(|_| !around.is_empty()) {
+        *place = placeholder;
+    }
+}
+
+/// Notes one mistake, unless its field has one already, and puts the template's value, or nothing, in its place.
+/// Returns the field if its value was replaced.
+fn mend(
+    value: &mut Value,
+    error: &serde_path_to_error::Error<serde_json::Error>,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
     let message = error.inner().to_string();
     if let Some(name) = quoted(&message, "unknown field") {
         let at = container(error, &name);
         let field = join(&at, &name);
         problems.push(if NOT_OFFERED.contains(&name.as_str()) {
-            Problem::new(ProblemKind::NotOffered, field, "krundl does not offer this yet")
+            Problem::new(ProblemKind::NotOffered, field, "no release of libkrun has this, so krundl does not offer it")
         } else {
             let known = message.split(", expected ").nth(1).unwrap_or("nothing").replace('`', "");
             Problem::new(
@@ -132,12 +122,16 @@ fn mend(value: &mut Value, error: &serde_path_to_error::Error<serde_json::Error>
         problems.push(Problem::new(ProblemKind::Invalid, field, "is required"));
     } else {
         let field = error.path().to_string();
-        problems.push(Problem::new(ProblemKind::Invalid, &*field, message));
+        if problems.iter().all(|problem| problem.field != field) {
+            problems.push(Problem::new(ProblemKind::Invalid, &*field, message));
+        }
         let placeholder = template(&field);
         if let Some(place) = lookup(value, &field) {
             *place = placeholder;
         }
+        return Some(field);
     }
+    None
 }
 
 /// The name in "unknown field `name`, expected ...".
@@ -177,23 +171,71 @@ fn lookup<'v>(value: &'v mut Value, path: &str) -> Option<&'v mut Value> {
     Some(place)
 }
 
-/// A value of the right kind for a field, so that reading can go on behind a mistake.
+/// A value of the right kind for a field, so that reading can go on behind a mistake. Whole parts that are optional
+/// are left out, because what they would hold besides is not what was asked for.
 fn template(path: &str) -> Value {
-    let mut example = json!({
-        "vcpus": 1, "memory_mib": 512,
-        "root": {"dir": "/", "read_only": false, "dax_mib": 0},
-        "kernel": null,
-        "exec": {"path": "/bin/true", "args": [""], "env": {}, "workdir": "/"},
-        "mounts": [{"host": "/", "guest": "/placeholder", "tag": null, "read_only": false, "dax_mib": 0, "semantics": null}],
-        "log_level": "warn",
-    });
+    let optional = ["root", "kernel", "firmware", "exec", "tsi", "serial", "gpu", "tee", "uid", "gid", "log_file"];
+    if optional.contains(&path) || path == "kernel_console" {
+        return Value::Null;
+    }
+    let mut example = example();
     let first = normalise(path);
-    lookup(&mut example, &first).cloned().unwrap_or_else(|| match path.rsplit('.').next() {
-        // The parts of a kernel, which the example leaves out: it is optional.
-        Some("path") => json!("/placeholder"),
-        Some("format") => json!("auto"),
-        Some(_) if path.starts_with("exec.env") => json!(""),
+    lookup(&mut example, &first).cloned().unwrap_or_else(|| match first.split('.').next() {
+        // Names of variables and resources are the user's own.
+        Some("exec") => json!(""),
+        Some("console") => json!("/placeholder"),
+        Some("displays") => json!(1),
+        Some("rlimits") if path.matches('.').count() == 1 => json!({"soft": 0}),
+        Some("rlimits") => json!(0),
         _ => Value::Null,
+    })
+}
+
+/// A spec with every field; those that may be absent and have nothing inside are null.
+fn example() -> Value {
+    let path = "/placeholder";
+    json!({
+        "vcpus": 1, "memory_mib": 512,
+        "root": {
+            "dir": "/", "disk": {"device": "/dev/vda", "fstype": null, "options": null},
+            "read_only": false, "dax_mib": 0,
+        },
+        "kernel": {"path": path, "format": "auto", "initrd": null, "cmdline": null},
+        "kernel_console": null,
+        "firmware": null,
+        "exec": {"path": "/bin/true", "args": [""], "env": {}, "workdir": "/"},
+        "mounts": [{
+            "host": "/", "guest": path, "tag": null, "read_only": false, "dax_mib": 0, "semantics": null,
+        }],
+        "overlay": {
+            "files": [{"path": path, "text": null, "from": null, "mode": 0}],
+            "dirs": [{"path": path, "mode": 0}],
+        },
+        "disks": [{
+            "path": path, "id": null, "format": "raw", "read_only": false, "direct_io": false, "sync": null,
+        }],
+        "tsi": {"inet": false, "unix": false, "ports": [{"host": 1, "guest": 1}]},
+        "nics": [{
+            "unixstream": null, "unixgram": null, "vfkit": false, "tap": null, "mac": null, "features": ["csum"],
+            "dhcp": false,
+        }],
+        "vsock": {"ports": [{"port": 0, "path": path, "listen": false}]},
+        "console": "inherit",
+        "serial": {"input": null, "output": path},
+        "console_ports": [{"name": "placeholder", "input": null, "output": null, "tty": null}],
+        "rlimits": {},
+        "uid": null, "gid": null,
+        "nested_virt": false, "split_irqchip": false,
+        "smbios_oem_strings": [""],
+        "gpu": {"virgl_flags": 0, "shm_mib": null},
+        "displays": [{
+            "width": 1, "height": 1, "refresh_rate": null, "dpi": null, "physical_size_mm": null, "edid": null,
+        }],
+        "sound": false,
+        "inputs": [path],
+        "tee": {"config": path},
+        "log_level": "warn",
+        "log_file": null,
     })
 }
 
@@ -221,6 +263,7 @@ fn normalise(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::model::Root;
 
     fn fields(text: &str) -> Vec<String> {
         match VmSpec::from_json(text) {
@@ -234,15 +277,14 @@ mod tests {
     #[test]
     fn the_rest_has_defaults() {
         let spec = VmSpec::from_json(MINIMAL).unwrap();
-        assert_eq!(spec.root.dax_mib, 0);
-        assert!(!spec.root.read_only);
-        assert_eq!(spec.exec.workdir, "/".into());
+        assert_eq!(spec.root, Some(Root { dir: Some("/r".into()), ..Root::default() }));
+        assert_eq!(spec.exec.as_ref().unwrap().workdir, "/".into());
         assert_eq!(VmSpec::from_json(&spec.to_json()).unwrap(), spec);
     }
 
     #[test]
     fn every_mistake_is_named_at_once() {
-        let text = r#"{"vcpus": "two", "root": {"dir": 5, "colour": 1}, "disks": [], "exec": {"args": [1, "a"]},
+        let text = r#"{"vcpus": "two", "root": {"dir": 5, "colour": 1}, "balloon": [], "exec": {"args": [1, "a"]},
                        "mounts": [{"guest": "/w"}, {"host": "/h", "read_only": "yes", "semantics": "odd"}]}"#;
         let mut found = fields(text);
         found.sort();
@@ -251,7 +293,7 @@ mod tests {
             "memory_mib",
             "root.dir",
             "root.colour",
-            "disks",
+            "balloon",
             "exec.path",
             "exec.args[0]",
             "mounts[0].host",
@@ -264,9 +306,91 @@ mod tests {
 
     #[test]
     fn what_is_not_offered_yet_says_so() {
-        let text = MINIMAL.replacen('{', r#"{"networks": [], "#, 1);
+        let text = MINIMAL.replacen('{', r#"{"snapshot": null, "#, 1);
         let Err(error) = VmSpec::from_json(&text) else { panic!("accepted") };
         assert_eq!(error.problems()[0].kind, ProblemKind::NotOffered);
+    }
+
+    /// Every field of the example, with everything that is null given a value.
+    fn full() -> Value {
+        let mut full = example();
+        let text = "x";
+        for (path, value) in [
+            ("kernel.initrd", json!(text)),
+            ("kernel.cmdline", json!(text)),
+            ("kernel_console", json!("ttyS0")),
+            ("firmware", json!(text)),
+            ("root.disk.fstype", json!(text)),
+            ("root.disk.options", json!(text)),
+            ("mounts[0].tag", json!(text)),
+            ("mounts[0].semantics", json!("complete")),
+            ("overlay.files[0].text", json!(text)),
+            ("overlay.files[0].from", json!(text)),
+            ("disks[0].id", json!(text)),
+            ("disks[0].sync", json!("relaxed")),
+            ("nics[0].unixstream", json!(text)),
+            ("nics[0].unixgram", json!(text)),
+            ("nics[0].tap", json!(text)),
+            ("nics[0].mac", json!(text)),
+            ("console", json!({"file": text})),
+            ("serial.input", json!(text)),
+            ("console_ports[0].input", json!(text)),
+            ("console_ports[0].output", json!(text)),
+            ("console_ports[0].tty", json!(text)),
+            ("rlimits", json!({"NOFILE": {"soft": 1, "hard": 2}})),
+            ("uid", json!(1)),
+            ("gid", json!(1)),
+            ("gpu.shm_mib", json!(1)),
+            ("displays[0].refresh_rate", json!(1)),
+            ("displays[0].dpi", json!(1)),
+            ("displays[0].physical_size_mm", json!([1, 1])),
+            ("displays[0].edid", json!(text)),
+            ("log_file", json!(text)),
+        ] {
+            *lookup(&mut full, path).unwrap() = value;
+        }
+        full
+    }
+
+    /// The paths of all values that hold no others.
+    fn leaves(value: &Value, path: &str, out: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) if !fields.is_empty() => {
+                fields.iter().for_each(|(name, value)| leaves(value, &join(path, name), out));
+            }
+            Value::Array(items) if !items.is_empty() => leaves(&items[0], &format!("{path}[0]"), out),
+            _ => out.push(path.to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_example_knows_every_field_and_a_full_spec_survives_json() {
+        let text = full().to_string();
+        let spec = VmSpec::from_json(&text).unwrap();
+        let again = spec.to_json();
+        assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), full(), "a field that the example lacks");
+        assert_eq!(VmSpec::from_json(&again).unwrap(), spec);
+    }
+
+    #[test]
+    fn a_mistake_anywhere_is_one_problem_and_hides_no_other() {
+        let mut paths = Vec::new();
+        leaves(&full(), "", &mut paths);
+        assert!(paths.len() > 70, "{}", paths.len());
+        for path in &paths {
+            let mut wrong = full();
+            *lookup(&mut wrong, path).unwrap() = json!([[]]);
+            wrong["memory_mib"] = json!("much");
+            let found = fields(&wrong.to_string());
+            let told = found.iter().filter(|field| path.starts_with(field.as_str()) || field.starts_with(path)).count();
+            let other = usize::from(path != "memory_mib");
+            assert_eq!((told, found.len()), (1, 1 + other), "{path}: {found:?}");
+        }
+        // And all of them at once.
+        let mut wrong = full();
+        paths.iter().for_each(|path| *lookup(&mut wrong, path).unwrap() = json!([[]]));
+        let found = fields(&wrong.to_string());
+        assert!(found.len() >= paths.len() - 2, "{} of {}: {found:?}", found.len(), paths.len());
     }
 
     #[test]

@@ -1,0 +1,74 @@
+//! What krundl's program in the guest is to do.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Text;
+
+/// What krundl's program in the guest does: enter the root, mount, then run the workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    /// How it speaks to the host.
+    pub channel: Channel,
+    /// Whether it opens the standard streams itself, because an external kernel may start init without any.
+    pub reopen_stdio: bool,
+    /// The disk that it makes the root, where libkrun's init has not done so.
+    pub root: Option<GuestRoot>,
+    /// Whether the root is on a disk at all: then that is written out and made read-only at the end.
+    pub root_on_disk: bool,
+    /// What it mounts, parents before children.
+    pub mounts: Vec<GuestMount>,
+    /// The workload's program.
+    pub exec: Text,
+    /// Its arguments, without its name.
+    pub args: Vec<Text>,
+    /// Its environment, `NAME=value` each.
+    pub env: Vec<Text>,
+    /// Its working directory.
+    pub workdir: Text,
+}
+
+/// A root on a disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestRoot {
+    /// The block device.
+    pub device: String,
+    /// The file system's type; `None`: all that the kernel knows, in turn.
+    pub fstype: Option<String>,
+    /// Mount options.
+    pub options: Option<String>,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
+}
+
+/// A share and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestMount {
+    /// The share.
+    pub tag: String,
+    /// Where it goes.
+    pub path: String,
+    /// Whether the guest's program may make the directory.
+    pub create: bool,
+    /// Whether it is mounted read-only in the guest as well.
+    pub read_only: bool,
+}
+
+/// The way from the guest's program to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// There is none: whether the guest is up stays unknown.
+    None,
+    /// A connection to a vsock port of the host.
+    Vsock {
+        /// The port.
+        port: u32,
+    },
+    /// A console port of this name.
+    Port,
+}
+
+/// The vsock port of the channel. High, so that it does not meet those that people choose.
+pub const CHANNEL_PORT: u32 = 0x6b72_756e;
+/// The name of the console port of the channel.
+pub const CHANNEL_NAME: &str = "krundl";

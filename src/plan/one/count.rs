@@ -1,0 +1,24 @@
+//! Whether all devices fit.
+
+use super::Negotiation;
+use crate::plan::devices;
+
+impl Negotiation<'_> {
+    /// Too many devices are a bare EINVAL from krun_start_enter. krundl's own come first, then the spec's in the order
+    /// in which they were counted.
+    pub(super) fn device_count(&mut self) {
+        let architecture = self.architecture().to_owned();
+        let room = devices::lines(&architecture) - devices::ALWAYS;
+        let own = self.lines.iter().filter(|line| line.is_none()).count();
+        let asked: Vec<String> = self.lines.iter().flatten().cloned().collect();
+        let fit = room.saturating_sub(own);
+        for field in asked.iter().skip(fit) {
+            let because = if own > 0 { format!(" ({own} more are taken by krundl itself)") } else { String::new() };
+            let reason = format!(
+                "does not fit: each device takes one of {architecture}'s interrupt lines, and there are {fit} for the {} that are asked for{because}",
+                asked.len()
+            );
+            self.unsupported(field.clone(), reason);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Network cards: any number over `krun_add_net_*`, or the one of the releases before them.
+
+use super::{Negotiation, built_with};
+use crate::capabilities::Support;
+use crate::error::{Problem, ProblemKind};
+use crate::plan::call::Call;
+use crate::spec::{NetFeature, Nic};
+use crate::symbols::Function;
+
+/// `NET_FLAG_VFKIT`.
+const VFKIT: u32 = 1;
+/// `NET_FLAG_DHCP_CLIENT`.
+const DHCP: u32 = 2;
+/// The first release that knows [`DHCP`]; older ones refuse it with a bare EINVAL.
+const DHCP_SINCE: semver::Version = semver::Version::new(1, 18, 0);
+
+impl Negotiation<'_> {
+    pub(super) fn nics(&mut self) {
+        let spec = self.spec;
+        for (n, nic) in spec.nics.iter().enumerate() {
+            self.lines.push(Some(format!("nics[{n}]")));
+            if nic.dhcp {
+                self.dhcp(n);
+            }
+            let function = match (&nic.unixstream, &nic.unixgram) {
+                (Some(_), _) => Function::krun_add_net_unixstream,
+                (None, Some(_)) => Function::krun_add_net_unixgram,
+                (None, None) => Function::krun_add_net_tap,
+            };
+            if self.has(function) {
+                self.add(n, nic);
+            } else if self.legacy(function).is_some_and(|legacy| self.has(legacy)) {
+                self.one_card(n, nic, function);
+            } else {
+                self.refuse(format!("nics[{n}]"), "there are no network cards of this kind", function);
+            }
+        }
+    }
+
+    /// No function tells, so the release has to.
+    fn dhcp(&mut self, n: usize) {
+        if self.capabilities.at_least(&DHCP_SINCE) {
+            return;
+        }
+        let reason = format!(
+            "libkrun's init asks for an address from {DHCP_SINCE} on; this is {}",
+            self.capabilities.describe()
+        );
+        let fix = format!("install libkrun {DHCP_SINCE} or later{}", built_with(Function::krun_add_net_unixstream));
+        self.problems.push(Problem::new(ProblemKind::Unsupported, format!("nics[{n}].dhcp"), reason).fix(fix));
+    }
+
+    fn add(&mut self, n: usize, nic: &Nic) {
+        let socket = self.findings.nics.get(n).cloned().unwrap_or_default();
+        let mac = mac(nic, n);
+        let features = features(nic.features.as_deref().unwrap_or(NetFeature::USUAL));
+        let flags = u32::from(nic.vfkit) * VFKIT + u32::from(nic.dhcp) * DHCP;
+        self.calls.push(match (&nic.unixstream, &nic.unixgram, &nic.tap) {
+            (Some(_), ..) => Call::AddNetUnixstream { socket, mac, features, flags },
+            (None, Some(_), _) => Call::AddNetUnixgram { socket, mac, features, flags },
+            (None, None, name) => Call::AddNetTap { name: name.clone().unwrap_or_default(), mac, features, flags },
+        });
+    }
+
+    fn legacy(&self, function: Function) -> Option<Function> {
+        match function {
+            Function::krun_add_net_unixstream => Some(Function::krun_set_passt_fd),
+            Function::krun_add_net_unixgram => Some(Function::krun_set_gvproxy_path),
+            _ => None,
+        }
+    }
+
+    /// Before 1.15.0: one card, with libkrun's usual features, to passt or to a gvproxy that waits for vfkit's word.
+    fn one_card(&mut self, n: usize, nic: &Nic, better: Function) {
+        let field = |name: &str| format!("nics[{n}].{name}");
+        if n > 0 {
+            return self.refuse(format!("nics[{n}]"), "there is only one network card", better);
+        }
+        let usual = |given: &[NetFeature]| features(given) == features(NetFeature::USUAL);
+        if nic.features.as_deref().is_some_and(|given| !usual(given)) {
+            self.refuse(field("features"), "the features of a card cannot be chosen", better);
+        }
+        if nic.unixgram.is_some() && !nic.vfkit {
+            self.refuse(field("vfkit"), "vfkit's word is always said", better);
+        }
+        let socket = self.findings.nics.get(n).cloned().unwrap_or_default();
+        let call = match nic.unixstream {
+            Some(_) => Call::SetPasstFd { socket },
+            None => Call::SetGvproxyPath { socket },
+        };
+        if self.capabilities.support(call.function()) == Support::Unknown {
+            self.notes.push(format!(
+                "whether this libkrun was built with net cannot be told: if not, it refuses {}",
+                call.function()
+            ));
+        }
+        self.calls.push(call);
+        if nic.mac.is_some()
+            && self.needs(&field("mac"), "the address of the card cannot be chosen", Function::krun_set_net_mac)
+        {
+            self.calls.push(Call::SetNetMac { mac: mac(nic, n) });
+        }
+    }
+}
+
+fn features(given: &[NetFeature]) -> u32 {
+    given.iter().fold(0, |bits, feature| bits | feature.bit())
+}
+
+fn mac(nic: &Nic, n: usize) -> String {
+    // One that is none was refused by the host checks.
+    let bytes = nic.address(n).unwrap_or_default();
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}

@@ -1,0 +1,125 @@
+//! The vsock device, TSI, ports, and the channel.
+
+use super::Negotiation;
+use crate::plan::arguments::{Fd, Socket};
+use crate::plan::call::Call;
+use crate::plan::guest::{CHANNEL_PORT, Channel};
+use crate::symbols::Function;
+
+/// `TSI_HIJACK_INET`: the guest's IPv4 and IPv6 sockets are the host's, as they are without an explicit device.
+const TSI_INET: u32 = 1;
+/// `TSI_HIJACK_UNIX`.
+const TSI_UNIX: u32 = 2;
+
+impl Negotiation<'_> {
+    /// Whether the guest's first word goes over vsock: libkrunfw's kernel has it, and it costs no device of its own.
+    fn channel_by_vsock(&self) -> bool {
+        !self.spec.has_foreign_kernel() && self.has(Function::krun_add_vsock_port)
+    }
+
+    fn tsi(&self) -> u32 {
+        if self.spec.has_foreign_kernel() || !self.spec.nics.is_empty() {
+            return 0;
+        }
+        match &self.spec.tsi {
+            None => TSI_INET,
+            Some(tsi) => u32::from(tsi.inet) * TSI_INET + u32::from(tsi.unix) * TSI_UNIX,
+        }
+    }
+
+    pub(super) fn vsock(&mut self) {
+        let tsi = self.tsi();
+        let asked = !self.spec.vsock.ports.is_empty();
+        let wanted = tsi != 0 || asked || self.channel_by_vsock();
+        let (disable, add) = (Function::krun_disable_implicit_vsock, Function::krun_add_vsock);
+        // What libkrun makes without being asked: with no card the device with TSI, else one for ports alone.
+        let implicit = if self.spec.nics.is_empty() { (true, TSI_INET) } else { (asked || self.channel_by_vsock(), 0) };
+        let mut there = wanted;
+        if wanted && self.has(disable) && self.has(add) {
+            self.calls.push(Call::DisableImplicitVsock {});
+            self.calls.push(Call::AddVsock { tsi_features: tsi });
+        } else if !wanted && self.has(disable) {
+            self.calls.push(Call::DisableImplicitVsock {});
+        } else if implicit != (wanted, tsi) {
+            there = implicit.0;
+            self.unwanted_vsock(tsi, asked);
+        }
+        if there {
+            self.lines.push(asked.then(|| "vsock".to_owned()));
+        }
+        if let Some(ports) = self.spec.tsi.as_ref().and_then(|tsi| tsi.ports.as_ref())
+            && tsi & TSI_INET != 0
+            && self.needs("tsi.ports", "ports of the guest cannot be chosen", Function::krun_set_port_map)
+        {
+            let ports = ports.iter().map(|port| format!("{}:{}", port.host, port.guest)).collect();
+            self.calls.push(Call::SetPortMap { ports });
+        }
+    }
+
+    /// Refuses what the implicit device would silently give instead.
+    fn unwanted_vsock(&mut self, tsi: u32, asked: bool) {
+        if self.spec.has_foreign_kernel() {
+            let (field, function) = match (&self.spec.kernel, asked) {
+                (_, true) => ("vsock", Function::krun_add_vsock),
+                (Some(_), false) => ("kernel", Function::krun_disable_implicit_vsock),
+                (None, false) if self.spec.tee.is_some() => return,
+                (None, false) => ("firmware", Function::krun_disable_implicit_vsock),
+            };
+            self.refuse(
+                field,
+                "the implicit vsock device puts the word tsi_hijack on the kernel's command line, which a kernel other than libkrunfw's hands to init as an argument, and it cannot be left out",
+                function,
+            );
+        } else if tsi & TSI_UNIX != 0 {
+            self.refuse("tsi.unix", "the guest's unix sockets cannot be the host's", Function::krun_add_vsock);
+        } else {
+            self.refuse(
+                "tsi.inet",
+                "the guest's sockets are the host's, and that cannot be left out",
+                Function::krun_add_vsock,
+            );
+        }
+    }
+
+    /// How the guest's first word gets out: over vsock, or from other kernels over a console port.
+    pub(super) fn channel(&mut self) -> Channel {
+        if self.channel_by_vsock() {
+            let socket = Socket::Ours(Fd::Channel);
+            self.calls.push(Call::AddVsockPort { port: CHANNEL_PORT, socket });
+            return Channel::Vsock { port: CHANNEL_PORT };
+        }
+        let has_ports =
+            self.has(Function::krun_add_virtio_console_multiport) && self.has(Function::krun_add_console_port_inout);
+        if self.spec.kernel.is_some() && has_ports {
+            return Channel::Port;
+        }
+        let reason = match self.spec.has_guest_program() {
+            true => "this libkrun has no way for its first word",
+            false => "it runs nothing of krundl's",
+        };
+        self.notes.push(format!("whether the guest is up cannot be told: {reason}"));
+        Channel::None
+    }
+
+    pub(super) fn vsock_ports(&mut self) {
+        let spec = self.spec;
+        for (n, (port, socket)) in spec.vsock.ports.iter().zip(&self.findings.vsock).enumerate() {
+            let (number, listen) = (port.port, port.listen);
+            let (function, what) = match listen {
+                false => (Function::krun_add_vsock_port, "vsock ports cannot be connected"),
+                true => (Function::krun_add_vsock_port2, "the guest cannot listen on a vsock port"),
+            };
+            if !self.needs(&format!("vsock.ports[{n}]"), what, function) {
+                continue;
+            }
+            let socket = Socket::Host(socket.clone());
+            self.calls.push(match listen {
+                false => Call::AddVsockPort { port: number, socket },
+                true => Call::AddVsockPort2 { port: number, socket, listen },
+            });
+            if listen {
+                self.sockets.push(self.findings.vsock[n].path());
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Ports, network cards and vsock sockets.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use rustix::fs::{Access, Mode, OFlags};
+
+use super::Checker;
+use super::files::{plain, refuse_nul};
+use crate::plan::CHANNEL_PORT;
+use crate::spec::findings::{Findings, HostPath, HostSocket};
+use crate::spec::model::{NetFeature, Nic, Tsi, VmSpec, VsockPort};
+
+/// The longest path of a unix socket, in bytes.
+const MAX_SOCKET_PATH: usize = 107;
+/// The longest name of a network interface, in bytes.
+const MAX_INTERFACE: usize = 15;
+
+/// The kinds of unix sockets as /proc/net/unix numbers them.
+const STREAM: &str = "0001";
+const DATAGRAM: &str = "0002";
+
+impl Checker {
+    pub(super) fn network(&mut self, spec: &VmSpec, findings: &mut Findings) {
+        if let Some(tsi) = &spec.tsi {
+            self.tsi_ports(tsi);
+        }
+        findings.nics = spec.nics.iter().enumerate().map(|(n, nic)| self.nic(n, nic)).collect();
+        let mut macs = BTreeMap::new();
+        for (n, nic) in spec.nics.iter().enumerate() {
+            if let Some(other) = nic.address(n).and_then(|mac| macs.insert(mac, n)) {
+                self.invalid(format!("nics[{n}].mac"), format!("is also that of nics[{other}]"));
+            }
+        }
+        let mut ports = BTreeMap::new();
+        for (n, port) in spec.vsock.ports.iter().enumerate() {
+            let field = format!("vsock.ports[{n}].port");
+            if port.port == CHANNEL_PORT || port.port == u32::MAX {
+                self.invalid(field, format!("{} is taken by krundl or vsock itself", port.port));
+            } else if let Some(other) = ports.insert(port.port, n) {
+                self.invalid(field, format!("{} is also that of vsock.ports[{other}]", port.port));
+            }
+        }
+        findings.vsock = spec.vsock.ports.iter().enumerate().map(|(n, port)| self.vsock_port(n, port)).collect();
+        let mut paths = BTreeMap::new();
+        for (n, socket) in findings.vsock.iter().enumerate().filter(|(n, _)| spec.vsock.ports[*n].listen) {
+            if let Some(other) = paths.insert(socket.path(), n) {
+                self.invalid(format!("vsock.ports[{n}].path"), format!("is also that of vsock.ports[{other}]"));
+            }
+        }
+    }
+
+    fn tsi_ports(&mut self, tsi: &Tsi) {
+        let (mut hosts, mut guests) = (BTreeMap::new(), BTreeMap::new());
+        for (n, port) in tsi.ports.iter().flatten().enumerate() {
+            for (name, number, seen) in [("host", port.host, &mut hosts), ("guest", port.guest, &mut guests)] {
+                let field = format!("tsi.ports[{n}].{name}");
+                if number == 0 {
+                    self.invalid(field, "must not be 0");
+                } else if let Some(other) = seen.insert(number, n) {
+                    self.invalid(field, format!("{number} is also that of tsi.ports[{other}]"));
+                }
+            }
+        }
+    }
+
+    /// Returns the card's socket.
+    fn nic(&mut self, n: usize, nic: &Nic) -> HostPath {
+        let field = |name: &str| format!("nics[{n}].{name}");
+        let given = [nic.unixstream.is_some(), nic.unixgram.is_some(), nic.tap.is_some()];
+        if given.iter().filter(|given| **given).count() != 1 {
+            self.invalid(format!("nics[{n}]"), "has exactly one of unixstream, unixgram and tap");
+        }
+        if nic.vfkit && nic.unixgram.is_none() {
+            self.invalid(field("vfkit"), "is a matter of unixgram");
+        }
+        match nic.address(n) {
+            None => self.invalid(field("mac"), "must be six bytes as 5a:94:ef:e4:0c:ee"),
+            Some(mac) if mac[0] & 1 != 0 || mac == [0; 6] => {
+                self.invalid(field("mac"), "must be the address of one card: even first byte, not all zero");
+            }
+            Some(_) => {}
+        }
+        let has = |feature| nic.features.as_ref().is_some_and(|features| features.contains(&feature));
+        let offloads = [NetFeature::GuestTso4, NetFeature::GuestTso6, NetFeature::GuestUfo];
+        if offloads.into_iter().any(has) && !has(NetFeature::GuestCsum) {
+            self.invalid(field("features"), "guest_tso4, guest_tso6 and guest_ufo need guest_csum");
+        }
+        if nic.dhcp && n > 0 {
+            self.invalid(field("dhcp"), "libkrun's init configures the first card only");
+        }
+        if let Some(name) = &nic.tap {
+            self.tap(&field("tap"), name);
+        }
+        match (&nic.unixstream, &nic.unixgram) {
+            (Some(path), _) => self.server(&field("unixstream"), path, STREAM),
+            (None, Some(path)) => self.server(&field("unixgram"), path, DATAGRAM),
+            (None, None) => HostPath::default(),
+        }
+    }
+
+    fn tap(&mut self, field: &str, name: &str) {
+        if name.is_empty() || name.len() > MAX_INTERFACE || name.contains(['/', '\0', ' ']) {
+            return self.invalid(field, format!("must be the name of an interface: 1 to {MAX_INTERFACE} bytes"));
+        }
+        let device = Path::new("/dev/net/tun");
+        match std::fs::File::options().read(true).write(true).open(device) {
+            Ok(file) => self.allowed(field, file.as_fd(), device, Access::READ_OK | Access::WRITE_OK),
+            Err(error) => return self.host(field, format!("{} cannot be opened: {}", device.display(), plain(&error))),
+        }
+        let exists = Path::new("/sys/class/net").join(name).exists();
+        if !exists && (self.identity.is_some() || !rustix::process::geteuid().is_root()) {
+            self.host(field, format!("there is no interface {name}, and only root can make it"));
+        }
+    }
+
+    /// A socket on which somebody must listen: if nobody does, libkrun hangs. It is not tried by connecting, because
+    /// passt serves one client and then ends.
+    fn server(&mut self, field: &str, path: &Path, kind: &str) -> HostPath {
+        let opened =
+            refuse_nul(path).and_then(|()| Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?));
+        let socket = match opened {
+            Ok(socket) => std::fs::File::from(socket),
+            Err(error) => {
+                self.host(field, format!("{} cannot be found: {}", path.display(), plain(&error)));
+                return HostPath::default();
+            }
+        };
+        if !socket.metadata().is_ok_and(|metadata| metadata.file_type().is_socket()) {
+            self.host(field, format!("{} is no socket", path.display()));
+            return HostPath::default();
+        }
+        self.allowed(field, socket.as_fd(), path, Access::WRITE_OK);
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        match served(&canonical, path, kind) {
+            Served::No => self.host(
+                field,
+                format!("nobody listens on {}; libkrun would hang once the guest uses the card", path.display()),
+            ),
+            Served::OtherKind => {
+                let what = if kind == STREAM { "stream" } else { "datagram" };
+                self.host(field, format!("{} is no {what} socket", path.display()));
+            }
+            Served::Yes | Served::Unknown => {}
+        }
+        self.hold(socket, path)
+    }
+
+    fn vsock_port(&mut self, n: usize, port: &VsockPort) -> HostSocket {
+        let field = format!("vsock.ports[{n}].path");
+        let path = &port.path;
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            let reason =
+                format!("is {} bytes long; a unix socket's path has at most {MAX_SOCKET_PATH}", path.as_os_str().len());
+            self.invalid(field, reason);
+            return HostSocket::default();
+        }
+        let Some(name) = path.file_name().filter(|_| refuse_nul(path).is_ok()) else {
+            self.invalid(field, "is no path of a socket");
+            return HostSocket::default();
+        };
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (dir, opened) = self.directory(&field, parent);
+        match std::fs::symlink_metadata(path) {
+            Ok(_) if port.listen => {
+                self.host(field, format!("{} is there already: libkrun makes the socket itself", path.display()));
+            }
+            Ok(metadata) if !metadata.file_type().is_socket() && !metadata.is_symlink() => {
+                self.host(field, format!("{} is no socket", path.display()));
+            }
+            _ if port.listen => {
+                if let Some(opened) = opened {
+                    self.allowed(&field, opened.as_fd(), parent, Access::WRITE_OK);
+                }
+            }
+            // Somebody may still begin to listen.
+            _ => {}
+        }
+        HostSocket { dir, name: name.to_owned().into() }
+    }
+}
+
+enum Served {
+    Yes,
+    No,
+    OtherKind,
+    /// The system does not tell.
+    Unknown,
+}
+
+/// Whether somebody has a socket bound to the path, and listens if it is one for streams. A server that bound a
+/// relative path is told by its last component.
+fn served(canonical: &Path, given: &Path, kind: &str) -> Served {
+    let Ok(table) = std::fs::read("/proc/net/unix") else { return Served::Unknown };
+    let mut other = false;
+    for line in table.split(|byte| *byte == b'\n').skip(1) {
+        let Some(([_, _, _, flags, found, _, _], path)) = columns(line) else { continue };
+        let path = Path::new(OsStr::from_bytes(path));
+        let same = path == canonical || path == given || (!path.is_absolute() && path.file_name() == given.file_name());
+        if same && found != kind.as_bytes() {
+            other = true;
+        } else if same && (kind != STREAM || flags == b"00010000") {
+            return Served::Yes;
+        }
+    }
+    if other { Served::OtherKind } else { Served::No }
+}
+
+/// Number, references, protocol, flags, type, state and inode of a line, and its path, which may hold blanks.
+fn columns(mut line: &[u8]) -> Option<([&[u8]; 7], &[u8])> {
+    let mut columns = [&line[..0]; 7];
+    for column in &mut columns {
+        line = line.trim_ascii_start();
+        let end = line.iter().position(|byte| *byte == b' ')?;
+        (*column, line) = line.split_at(end);
+    }
+    Some((columns, &line[1..]))
+}
