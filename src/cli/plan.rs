@@ -22,11 +22,7 @@ pub fn plan(args: &PlanArgs) -> i32 {
     let planned = probe_isolated(&args.library.probe()).and_then(|probed| prepare_json(&text, &probed.capabilities));
     match planned {
         Ok(prepared) => {
-            print(&if args.json {
-                json_text(&prepared.plan)
-            } else {
-                as_text(&prepared.plan)
-            });
+            print(&if args.json { json_text(&prepared.plan) } else { as_text(&prepared.plan) });
             0
         }
         Err(error) => {

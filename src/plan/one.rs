@@ -76,11 +76,12 @@ impl Negotiation<'_> {
         self.calls.push(Call::SetVmConfig { vcpus, ram_mib: self.spec.memory_mib });
         self.memory();
         self.console();
+        let overlay = self.has(Function::krun_fs_add_overlay_dir) && self.has(Function::krun_fs_add_overlay_file);
+        let bootstrap = !overlay;
         let vsock = self.vsock();
-        let channel = self.channel();
+        let channel = self.channel(1 + usize::from(bootstrap) + self.spec.mounts.len());
         self.kernel();
         self.root();
-        let bootstrap = !self.has(Function::krun_fs_add_overlay_file);
         self.mounts();
         self.device_count(bootstrap, vsock, channel);
         if bootstrap {
@@ -158,13 +159,18 @@ impl Negotiation<'_> {
     }
 
     /// How the guest's first word gets out: over vsock, which libkrunfw's kernel has and which costs no device of
-    /// its own; from other kernels over a console port.
-    fn channel(&mut self) -> Channel {
+    /// its own; from other kernels over a console port, unless its interrupt line is needed for one of the `shares`.
+    fn channel(&mut self, shares: usize) -> Channel {
         if self.spec.kernel.is_none() {
             if self.has(Function::krun_add_vsock_port) {
                 self.calls.push(Call::AddVsockPort { port: CHANNEL_PORT, socket: Fd::Channel });
                 return Channel::Vsock { port: CHANNEL_PORT };
             }
+        } else if devices::shares(&self.capabilities.observation.architecture, 1) < shares {
+            self.notes.push(
+                "whether the guest is up cannot be told: the mounts leave no device for its first word".to_owned(),
+            );
+            return Channel::None;
         } else if self.has(Function::krun_add_virtio_console_multiport)
             && self.has(Function::krun_add_console_port_inout)
         {
