@@ -98,14 +98,15 @@ fn round(helper: &Helper, search: &Options, timeout: Duration) -> Result<Round> 
 
     let heard = child.listen(&mut output, timeout, &mut noise, &mut |bytes| {
         inbox.push(bytes);
-        let mut news = false;
+        let mut heard = Heard::Nothing;
         while let Some(status) = inbox.next::<Status>()? {
+            let last = matches!(status, Status::NotFound | Status::Firmware(_));
             story.tell(status);
-            news = true;
+            heard = if last { Heard::Last } else { Heard::News };
         }
-        Ok(news)
+        Ok(heard)
     });
-    let ended = child.end();
+    let ended = child.end(timeout);
     let words = Words::quote(&noise);
     if let Err(reason) = heard {
         return Err(Error::HelperMismatch { helper: helper.path.clone(), caller: helper.caller.clone(), reason });
@@ -139,6 +140,14 @@ fn quoted(words: &Words) -> String {
     } else {
         format!(", and wrote: {}", words.as_str().replace('\n', " | "))
     }
+}
+
+/// What the child said.
+enum Heard {
+    Nothing,
+    News,
+    /// Nothing follows; a process that the library left behind may hold the pipe open.
+    Last,
 }
 
 /// What the child has told so far.
@@ -182,7 +191,7 @@ impl Child {
         output: &mut impl ReadFd,
         timeout: Duration,
         noise: &mut Vec<u8>,
-        hear: &mut dyn FnMut(&[u8]) -> Result<bool, String>,
+        hear: &mut dyn FnMut(&[u8]) -> Result<Heard, String>,
     ) -> Result<(), String> {
         let mut deadline = Instant::now() + timeout;
         let mut buffer = [0; 16 * 1024];
@@ -219,11 +228,14 @@ impl Child {
                         drain(output, noise);
                         return Ok(());
                     }
-                    Ok(n) => {
-                        if hear(&buffer[..n])? {
-                            deadline = Instant::now() + timeout;
+                    Ok(n) => match hear(&buffer[..n])? {
+                        Heard::Nothing => {}
+                        Heard::News => deadline = Instant::now() + timeout,
+                        Heard::Last => {
+                            drain(output, noise);
+                            return Ok(());
                         }
-                    }
+                    },
                     Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(format!("it cannot be read from: {error}")),
                 }
@@ -232,8 +244,12 @@ impl Child {
     }
 
     /// Makes sure that it is gone, and says how it went.
-    fn end(mut self) -> Ended {
+    fn end(mut self, timeout: Duration) -> Ended {
         use std::os::unix::process::ExitStatusExt;
+        // The end of its statuses need not be its own: a library may have closed them, and hang.
+        if self.timed_out.is_none() && !self.running.ends_within(timeout) {
+            self.timed_out = Some(timeout);
+        }
         if self.timed_out.is_some() {
             let _ = self.running.child.kill();
         }

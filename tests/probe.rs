@@ -20,7 +20,9 @@ fn options(library: &Path) -> ProbeOptions {
 /// Probes in a thread, so that a probe that never ends is a failure and not a test that never ends.
 fn probe(options: ProbeOptions) -> Result<Probed> {
     let (answer, answered) = mpsc::channel();
-    std::thread::spawn(move || answer.send(probe_isolated(&options)));
+    std::thread::spawn(move || {
+        let _ = answer.send(probe_isolated(&options));
+    });
     answered.recv_timeout(Duration::from_secs(20)).expect("the probe ends")
 }
 

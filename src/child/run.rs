@@ -72,7 +72,10 @@ pub(super) fn run(plan: Plan, how: &How, extra: Vec<OwnedFd>, mut status: Report
 
 fn make_share(plan: &Plan, status: &mut Reporter) -> Option<Share> {
     let is_bootstrap = |call: &Call| match call {
-        Call::AddVirtiofs { dir, .. } | Call::AddVirtiofs2 { dir, .. } | Call::AddVirtiofs3 { dir, .. } => {
+        Call::AddVirtiofs { dir, .. }
+        | Call::AddVirtiofs2 { dir, .. }
+        | Call::AddVirtiofs3 { dir, .. }
+        | Call::AddVirtiofs4 { dir, .. } => {
             matches!(dir, Shared::Bootstrap { .. })
         }
         _ => false,

@@ -23,11 +23,7 @@ pub fn plan(args: &PlanArgs) -> i32 {
     let planned = probe_isolated(&args.library.probe()).and_then(|probed| prepare_json(&text, &probed.capabilities));
     match planned {
         Ok(prepared) => {
-            print(&if args.json {
-                json_text(&serde_json::to_value(&prepared.plan).expect("a plan is plain data"))
-            } else {
-                as_text(&prepared.plan)
-            });
+            print(&if args.json { json_text(&prepared.plan) } else { as_text(&prepared.plan) });
             0
         }
         Err(error) => {
@@ -64,8 +60,9 @@ fn error_json(error: &Error) -> Value {
     value
 }
 
-fn json_text(value: &Value) -> String {
-    format!("{value:#}\n")
+/// Fields in the order in which they are declared, which is libkrun's.
+fn json_text(value: &impl serde::Serialize) -> String {
+    format!("{}\n", serde_json::to_string_pretty(value).expect("it is plain data"))
 }
 
 fn as_text(plan: &Plan) -> String {

@@ -135,7 +135,7 @@ pub enum Error {
     },
 
     /// `krun_start_enter` came back instead of running the VM.
-    #[error("libkrun did not start the VM: krun_start_enter returned {} ({}){words}", -.errno, start_meaning(*.errno))]
+    #[error("libkrun did not start the VM: krun_start_enter returned {} ({}){words}", .errno.wrapping_neg(), start_meaning(*.errno))]
     Start {
         /// The positive errno.
         errno: i32,
@@ -184,12 +184,14 @@ pub enum Error {
     },
 
     /// The time given was over.
-    #[error("{what} did not happen within {} ms{words}", .after.as_millis())]
+    #[error("{what} did not happen within {} ms{}{words}", .after.as_millis(), during.map(|f| format!(" (it is in {f})")).unwrap_or_default())]
     TimedOut {
         /// What was waited for.
         what: &'static str,
         /// The time given.
         after: std::time::Duration,
+        /// The function that was called last, as far as that is known.
+        during: Option<Function>,
         /// What libkrun wrote so far.
         words: Words,
     },

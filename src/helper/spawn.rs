@@ -48,6 +48,30 @@ pub(crate) struct Running {
     pub status: File,
 }
 
+impl Running {
+    /// Waits for its end, but not longer than `timeout`; `true` where the kernel cannot tell.
+    pub(crate) fn ends_within(&self, timeout: std::time::Duration) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+            use rustix::process::{Pid, PidfdFlags, pidfd_open};
+            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+            let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return true };
+            let deadline = std::time::Instant::now() + timeout;
+            loop {
+                let left = deadline.saturating_duration_since(std::time::Instant::now());
+                let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
+                match poll(&mut watched, Timespec::try_from(left).ok().as_ref()) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    answer => return answer != Ok(0),
+                }
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        true
+    }
+}
+
 impl Spawn<'_> {
     pub(crate) fn start(self) -> Result<Running> {
         let fail = |what: &str| {

@@ -377,7 +377,7 @@ impl Vm {
     }
 
     fn timed_out(&self, what: &'static str, after: Option<Duration>) -> Error {
-        Error::TimedOut { what, after: after.unwrap_or_default(), words: self.words() }
+        Error::TimedOut { what, after: after.unwrap_or_default(), during: self.last_call(), words: self.words() }
     }
 
     fn mismatch(&self, reason: String) -> Error {
@@ -394,11 +394,11 @@ impl Vm {
                 return Error::Call {
                     function: call.map_or(Function::krun_start_enter, Call::function),
                     args: call.map(Call::args).unwrap_or_default(),
-                    errno: -returned,
+                    errno: returned.wrapping_neg(),
                     words,
                 };
             }
-            Some(Status::Returned { returned }) => return Error::Start { errno: -returned, words },
+            Some(Status::Returned { returned }) => return Error::Start { errno: returned.wrapping_neg(), words },
             Some(Status::LibraryChanged { reason }) => {
                 return Error::LibraryChanged { path: self.library.clone(), reason: reason.clone() };
             }

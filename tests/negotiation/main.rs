@@ -1,5 +1,6 @@
 //! What krundl asks of each libkrun, and what it refuses to ask. Pure: nothing here opens or starts anything.
 
+mod breadth;
 mod calls;
 mod releases;
 mod rules;
@@ -8,7 +9,9 @@ mod subsets;
 use krundl::error::Problem;
 use krundl::library::Observation;
 use krundl::plan::Plan;
-use krundl::spec::{Findings, HostPath, KernelFinding, KernelFormat, MountFinding, MountPoint};
+use krundl::spec::{
+    Console, DiskFormat, Ends, Findings, HostPath, HostSocket, KernelFinding, KernelFormat, MountFinding, MountPoint,
+};
 use krundl::symbols::{Function, Functions};
 use krundl::{Capabilities, VmSpec, negotiate};
 use krundl_test_support::stubs::{Stub, releases};
@@ -60,6 +63,15 @@ fn mounts(mounts: Value) -> VmSpec {
     spec(json!({"mounts": mounts}))
 }
 
+/// As [`spec`], without these fields.
+fn spec_without(names: &[&str], fields: Value) -> VmSpec {
+    let whole: Value = serde_json::from_str(&spec(json!({})).to_json()).unwrap();
+    let mut whole = whole.as_object().unwrap().clone();
+    names.iter().for_each(|name| drop(whole.remove(*name)));
+    whole.extend(fields.as_object().unwrap().clone());
+    VmSpec::from_json(&Value::Object(whole).to_string()).unwrap()
+}
+
 /// A host on which everything is there: the directories, the mount points, a kernel, a shell that can mount.
 fn host(spec: &VmSpec) -> Findings {
     let held = |path: &std::path::Path, n| HostPath { path: path.into(), held: Some(n) };
@@ -68,15 +80,52 @@ fn host(spec: &VmSpec) -> Findings {
         point: MountPoint::Exists,
         within: None,
     };
+    let file = |path: &Option<std::path::PathBuf>, n| path.as_ref().map(|path| held(path, n));
+    let number = |n: usize| u32::try_from(n).unwrap();
+    let socket = |port: &krundl::spec::VsockPort| HostSocket {
+        dir: held(port.path.parent().unwrap(), 60),
+        name: port.path.file_name().unwrap().to_owned().into(),
+    };
+    let disk = |(n, disk): (usize, &krundl::spec::Disk)| HostPath {
+        held: (disk.format == DiskFormat::Raw).then(|| 40 + number(n)),
+        path: disk.path.clone().into(),
+    };
+    let console = match &spec.console {
+        Console::File(path) => Some(held(path, 70)),
+        _ => None,
+    };
+    let ends = |port: &krundl::spec::ConsolePort| Ends {
+        input: file(&port.input, 74).or(file(&port.tty, 76)),
+        output: file(&port.output, 75),
+    };
     Findings {
-        root: held(&spec.root.dir, 0),
+        root: spec.root.as_ref().and_then(|root| file(&root.dir, 0)).unwrap_or_default(),
         no_shell_mount: None,
         mounts: spec.mounts.iter().enumerate().map(mount).collect(),
         kernel: spec.kernel.as_ref().map(|kernel| KernelFinding {
             file: held(&kernel.path, 99),
             format: KernelFormat::Elf,
-            initrd: None,
+            initrd: file(&kernel.initrd, 98),
         }),
+        firmware: file(&spec.firmware, 97),
+        overlay_files: spec.overlay.files.iter().map(|file| Some(held(file.from.as_ref()?, 30))).collect(),
+        disks: spec.disks.iter().enumerate().map(disk).collect(),
+        nics: spec
+            .nics
+            .iter()
+            .map(|nic| file(&nic.unixstream, 50).or(file(&nic.unixgram, 51)).unwrap_or_default())
+            .collect(),
+        vsock: spec.vsock.ports.iter().map(socket).collect(),
+        console,
+        serial: spec.serial.as_ref().map_or(Ends::default(), |serial| Ends {
+            input: file(&serial.input, 72),
+            output: Some(held(&serial.output, 73)),
+        }),
+        console_ports: spec.console_ports.iter().map(ends).collect(),
+        edids: spec.displays.iter().map(|display| file(&display.edid, 80)).collect(),
+        inputs: spec.inputs.iter().map(|path| held(path, 81)).collect(),
+        tee: spec.tee.as_ref().map(|tee| held(&tee.config, 90)),
+        log_file: file(&spec.log_file, 91),
     }
 }
 
@@ -104,6 +153,12 @@ fn line(call: &Value) -> String {
 fn short(value: &Value) -> String {
     match value {
         Value::Object(fields) if fields.contains_key("bootstrap") => "(bootstrap)".to_owned(),
+        Value::Object(fields) if fields.contains_key("nothing") => "(nothing)".to_owned(),
+        Value::Object(fields) if fields.contains_key("dir") => {
+            format!("{}/{}", short(&fields["dir"]), fields["name"].as_str().unwrap())
+        }
+        Value::Object(fields) if !fields.contains_key("path") => value.to_string(),
+        Value::Object(fields) if !fields.contains_key("held") => fields["path"].as_str().unwrap().to_owned(),
         Value::Object(fields) => format!("{}#{}", fields["path"].as_str().unwrap(), fields["held"]),
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -65,8 +65,8 @@ fn nothing_of_the_workload_is_on_the_kernels_command_line() {
 fn an_external_kernel_has_no_vsock_and_speaks_over_a_console_port() {
     let spec = spec(json!({"kernel": {"path": "/boot/vmlinux", "cmdline": "init=/init.krun"}}));
     let plan = plan(&spec, &library("1.17.4"));
-    assert_eq!(plan.guest.channel, Channel::Port);
-    assert!(plan.guest.reopen_stdio);
+    assert_eq!(plan.channel(), Channel::Port);
+    assert!(plan.guest.as_ref().unwrap().reopen_stdio);
     let lines = lines(&plan);
     for line in [
         "krun_disable_implicit_vsock",
@@ -109,7 +109,7 @@ fn root_and_six_shares_fit_and_one_less_where_krundl_takes_one_itself() {
 fn mounts_are_made_parents_first_and_else_in_the_order_of_the_spec() {
     let at = |guest: &str| json!({"host": "/srv/data", "guest": guest});
     let spec = mounts(json!([at("/a/b/c"), at("/z"), at("/a/b"), at("/a")]));
-    let mounts = plan(&spec, &library("1.19.7")).guest.mounts;
+    let mounts = plan(&spec, &library("1.19.7")).guest.unwrap().mounts;
     assert_eq!(mounts.iter().map(|mount| mount.path.as_str()).collect::<Vec<_>>(), ["/z", "/a", "/a/b", "/a/b/c"]);
     let tags: Vec<&str> = mounts.iter().map(|mount| mount.tag.as_str()).collect();
     assert_eq!(tags, ["mount1", "mount3", "mount2", "mount0"], "each with the tag of its own share");
@@ -133,13 +133,13 @@ fn a_missing_mount_point_is_laid_over_the_root_from_1_19_and_made_on_it_before()
         let line = format!("krun_fs_add_overlay_dir fs_tag=/dev/root mode=16877 path={path}");
         assert!(lines(&overlaid).contains(&line), "{line}");
     }
-    assert!(!overlaid.guest.mounts[0].create && overlaid.notes.is_empty());
+    assert!(!overlaid.guest.as_ref().unwrap().mounts[0].create && overlaid.notes.is_empty());
     let made = negotiate(&spec, &findings, &library("1.18.0")).unwrap();
-    assert!(made.guest.mounts[0].create);
+    assert!(made.guest.as_ref().unwrap().mounts[0].create);
     assert!(made.notes.iter().any(|note| note.contains("/new/deep") && note.contains("stays")), "{:?}", made.notes);
     // Below a directory that is there, an overlay would hide what the directory holds.
     findings.mounts[0].point = MountPoint::MissingBelow;
-    assert!(negotiate(&spec, &findings, &library("1.19.0")).unwrap().guest.mounts[0].create);
+    assert!(negotiate(&spec, &findings, &library("1.19.0")).unwrap().guest.as_ref().unwrap().mounts[0].create);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn every_refusal_comes_at_once_with_its_field() {
 fn a_library_without_a_way_for_the_guests_word_is_used_and_that_is_said() {
     let mute = with_functions(library("1.19.7").observation.functions.iter().filter(|f| *f != F::krun_add_vsock_port));
     let plan = plan(&spec(json!({})), &mute);
-    assert_eq!(plan.guest.channel, Channel::None);
+    assert_eq!(plan.channel(), Channel::None);
     assert!(plan.notes[0].contains("whether the guest is up cannot be told"), "{:?}", plan.notes);
 }
 

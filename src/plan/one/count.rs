@@ -4,6 +4,24 @@ use super::Negotiation;
 use crate::plan::devices;
 
 impl Negotiation<'_> {
+    /// Whether a line is left beside everything that the spec asks for and krundl needs for it.
+    pub(super) fn has_spare_line(&self) -> bool {
+        let spec = self.spec;
+        let asked = [
+            usize::from(!spec.vsock.ports.is_empty()),
+            usize::from(!spec.console_ports.is_empty()),
+            spec.nics.len(),
+            spec.disks.len(),
+            usize::from(spec.gpu.is_some()),
+            usize::from(spec.sound),
+            spec.inputs.len(),
+            usize::from(spec.root.is_some()),
+            usize::from(!self.has_overlays()),
+            spec.mounts.len(),
+        ];
+        asked.iter().sum::<usize>() < devices::lines(self.architecture()) - devices::ALWAYS
+    }
+
     /// Too many devices are a bare EINVAL from krun_start_enter. krundl's own come first, then the spec's in the order
     /// in which they were counted.
     pub(super) fn device_count(&mut self) {

@@ -81,7 +81,8 @@ impl Negotiation<'_> {
         }
     }
 
-    /// How the guest's first word gets out: over vsock, or from other kernels over a console port.
+    /// How the guest's first word gets out: over vsock, or from other kernels over a console port, unless its
+    /// interrupt line is needed for what the spec asks for.
     pub(super) fn channel(&mut self) -> Channel {
         if self.channel_by_vsock() {
             let socket = Socket::Ours(Fd::Channel);
@@ -90,12 +91,14 @@ impl Negotiation<'_> {
         }
         let has_ports =
             self.has(Function::krun_add_virtio_console_multiport) && self.has(Function::krun_add_console_port_inout);
-        if self.spec.kernel.is_some() && has_ports {
+        let fits = !self.spec.console_ports.is_empty() || self.has_spare_line();
+        if self.spec.kernel.is_some() && has_ports && fits {
             return Channel::Port;
         }
-        let reason = match self.spec.has_guest_program() {
-            true => "this libkrun has no way for its first word",
-            false => "it runs nothing of krundl's",
+        let reason = match (self.spec.has_guest_program(), self.spec.kernel.is_some() && has_ports) {
+            (false, _) => "it runs nothing of krundl's",
+            (true, true) => "the devices asked for leave none for its first word",
+            (true, false) => "this libkrun has no way for its first word",
         };
         self.notes.push(format!("whether the guest is up cannot be told: {reason}"));
         Channel::None

@@ -1,0 +1,17 @@
+//! A directory that passes for a guest's root.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+/// A root with what krundl looks for in one: `/dev`, `/proc` and `/sys`, a shell, a mount program, `/workspace`.
+pub fn guest_root() -> TempDir {
+    let root = tempfile::Builder::new().prefix("guest-root").tempdir().expect("a temporary directory");
+    for dir in ["bin", "dev", "proc", "sys", "workspace"] {
+        fs::create_dir(root.path().join(dir)).expect("a directory made");
+    }
+    for program in ["bin/sh", "bin/mount"] {
+        fs::write(root.path().join(program), "").expect("a file written");
+    }
+    root
+}
