@@ -19,7 +19,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 
-use program::orders::{Channel, OrderMount, Orders};
+use program::orders::{Channel, OrderMount, OrderRoot, Orders};
 use program::words::Word;
 use tempfile::TempDir;
 
@@ -225,7 +225,7 @@ fn a_guest_that_cannot_be_prepared_is_told() {
     let missing = format!("orders in {name}: ENOENT: No such file or directory");
     assert_failed(&start(&[file.as_ref()]), 125, &missing);
     fs::write(&file, "#!/bin/sh\n").unwrap();
-    let foreign = format!("orders in {name}: they do not begin with the line `krundl-orders 1`");
+    let foreign = format!("orders in {name}: they do not begin with the line `krundl-orders 2`");
     assert_failed(&start(&[file.as_ref()]), 125, &foreign);
     // What the kernel appends to the command line is no reason to fail.
     fs::write(&file, shell("exit 4").encode()).unwrap();
@@ -595,4 +595,54 @@ fn the_share_with_the_orders_is_detached() {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert_eq!((output.status.code(), stderr(&output), output.stdout.as_slice()), (Some(0), "", b"".as_slice()));
     assert_eq!(output.status.signal(), None);
+}
+
+/// A root of its own in a mount namespace, with a `/dev`, `/proc` and `/sys` that are mounts, and the program in it.
+fn run_in_a_root(machine: &Machine, orders: &Orders) -> Output {
+    let script = "r=$1/r; mkdir -p $r/dev $r/proc $r/sys $r/newroot $r/bin && cp \"$(command -v busybox)\" $r/bin/busybox && \
+                  cp \"$2\" $r/guest && cp \"$1/orders\" $r/orders && mount --bind $r $r && mount -t tmpfs none $r/dev && \
+                  mount -t tmpfs none $r/proc && mount -t tmpfs none $r/sys && echo x >$r/dev/vda && \
+                  echo x >$r/dev/null && exec chroot $r /guest /orders";
+    fs::write(machine.dir.path().join("orders"), orders.encode()).unwrap();
+    let mut command = apart("unshare");
+    command.args(Machine::OPTIONS).args(["/bin/sh", "-c", script, "sh"]).arg(machine.dir.path()).arg(PROGRAM);
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn a_root_on_a_disk_is_entered_with_dev_proc_and_sys() {
+    let Some(machine) = Machine::new() else { return };
+    if !Command::new("busybox").arg("true").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no busybox here");
+        return;
+    }
+    // A file system that needs no device, and is empty.
+    let root = |device: &str, fstype: &str, options: &str| OrderRoot {
+        device: device.as_bytes().to_vec(),
+        fstype: fstype.as_bytes().to_vec(),
+        options: options.as_bytes().to_vec(),
+        read_only: false,
+    };
+    let mut orders = orders("/bin/busybox", &["true"]);
+    assert_eq!(run_in_a_root(&machine, &orders).status.code(), Some(0), "the old root has it");
+    orders.root = Some(root("/dev/vda", "tmpfs", "noatime,size=1m"));
+    orders.settle = true;
+    assert_failed(&run_in_a_root(&machine, &orders), 127, "cannot run '/bin/busybox': No such file or directory");
+    // What was mounted before is there again.
+    orders.workdir = b"/dev".to_vec();
+    orders.exec = b"/dev/vda".to_vec();
+    assert_failed(&run_in_a_root(&machine, &orders), 126, "cannot run '/dev/vda': Permission denied");
+    for (root, message) in [
+        (root("/dev/vdb", "ext4", ""), "root on /dev/vdb: there is no such device; "),
+        (root("/dev/vda", "nosuchfs", ""), "root on /dev/vda: ENODEV: this kernel has no nosuchfs"),
+        (
+            root("/dev/vda", "tmpfs", "nosuch=1"),
+            "root on /dev/vda: EINVAL: it holds no tmpfs, or an option is not known",
+        ),
+    ] {
+        orders.root = Some(root);
+        let output = run_in_a_root(&machine, &orders);
+        let told = stderr(&output).strip_prefix("krundl: ").unwrap_or_default();
+        assert!(told.starts_with(message) && output.status.code() == Some(125), "{told}");
+    }
 }

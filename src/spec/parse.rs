@@ -373,6 +373,21 @@ mod tests {
     }
 
     #[test]
+    fn every_field_has_its_line_in_the_docs() {
+        let docs = include_str!("../../docs/spec.md");
+        let mut paths = Vec::new();
+        leaves(&full(), "", &mut paths);
+        for path in paths {
+            let shown = path.replace("[0]", "[]").replace("NOFILE", "NAME");
+            let shown = shown.trim_end_matches("[]");
+            let line = [shown, shown.rsplit_once('.').map_or(shown, |(whole, _)| whole)]
+                .iter()
+                .any(|name| docs.contains(&format!("| `{name}`")) || docs.contains(&format!(", `{name}`")));
+            assert!(line, "{shown}");
+        }
+    }
+
+    #[test]
     fn a_mistake_anywhere_is_one_problem_and_hides_no_other() {
         let mut paths = Vec::new();
         leaves(&full(), "", &mut paths);

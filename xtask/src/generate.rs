@@ -10,6 +10,7 @@ pub fn generated() -> Vec<(&'static str, String)> {
     vec![
         ("docs/symbols.md", symbols_markdown()),
         ("docs/errors.md", errors_markdown()),
+        ("docs/ledger.md", ledger_markdown()),
         ("docs/spec.schema.json", spec_schema()),
     ]
 }
@@ -53,6 +54,37 @@ pub fn errors_markdown() -> String {
         .to_owned();
     for info in krundl::error::CODES {
         writeln!(text, "| {} | `{}` | {} | {} |", info.code as u32, info.name, info.meaning.trim(), info.fix).unwrap();
+    }
+    text
+}
+
+/// docs/ledger.md.
+pub fn ledger_markdown() -> String {
+    use krundl::plan::ledger::{Reach, reach};
+    let count = |is: fn(&Reach) -> bool| Function::ALL.iter().filter(|function| is(&reach(**function))).count();
+    let mut text = format!(
+        "<!-- Written by `cargo xtask generate` from src/plan/ledger.rs. -->\n\
+         # The ledger\n\n\
+         Each of libkrun's {} functions with the field of a [spec](spec.md) that reaches it, or the reason why none does: \
+         {} are called by plans, {} are asked for the capabilities, {} are never called. The tests fail when a function \
+         is missing here, or when a plan can call one that is said to be never called.\n",
+        Function::ALL.len(),
+        count(|reach| reach.by_plan()),
+        count(|reach| matches!(reach, Reach::Asked(_))),
+        count(|reach| matches!(reach, Reach::Never(_))),
+    );
+    for group in Group::ALL {
+        write!(text, "\n## {}\n\n| Function | Reached by |\n| --- | --- |\n", heading(*group)).unwrap();
+        for function in group.functions() {
+            let how = match reach(function) {
+                Reach::Field(fields, "") => format!("`{}`", fields.join("`, `")),
+                Reach::Field(fields, more) => format!("`{}` ({more})", fields.join("`, `")),
+                Reach::Always(why) => format!("every plan: {why}"),
+                Reach::Asked(why) => format!("krundl itself, {why}"),
+                Reach::Never(why) => format!("**never**: {why}"),
+            };
+            writeln!(text, "| `{function}` | {how} |").unwrap();
+        }
     }
     text
 }
