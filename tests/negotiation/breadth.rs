@@ -221,7 +221,7 @@ fn a_console_in_a_file_is_the_implicit_one() {
 
 #[test]
 fn before_1_19_libkruns_init_enters_a_disk_and_from_then_on_krundls_program() {
-    let disk = json!({"device": "/dev/vda1", "fstype": "ext4", "options": "noatime"});
+    let disk = json!({"device": "/dev/vda1", "fstype": "ext4", "options": "data=ordered"});
     let spec = spec(json!({
         "root": {"disk": disk, "read_only": true}, "disks": [{"path": "/d/root.img", "read_only": true}],
         "mounts": [{"host": "/srv/data"}],
@@ -231,7 +231,7 @@ fn before_1_19_libkruns_init_enters_a_disk_and_from_then_on_krundls_program() {
     let old = negotiate(&spec, &findings, &library("1.18.0")).unwrap();
     let at = |plan: &krundl::Plan, name| names(plan).iter().position(|made| *made == name).unwrap();
     assert!(at(&old, "krun_add_disk") < at(&old, "krun_set_root_disk_remount"));
-    let remount = "krun_set_root_disk_remount device=/dev/vda1 fstype=ext4 options=ro,noatime";
+    let remount = "krun_set_root_disk_remount device=/dev/vda1 fstype=ext4 options=ro,data=ordered";
     assert!(lines(&old).contains(&remount.to_owned()));
     assert!(!lines(&old).iter().any(|line| line.contains("tag=/dev/root")), "two roots");
     assert!(old.notes.iter().any(|note| note.contains("/bin/sh")), "{:?}", old.notes);
@@ -250,11 +250,18 @@ fn before_1_19_libkruns_init_enters_a_disk_and_from_then_on_krundls_program() {
     let root = GuestRoot {
         device: "/dev/vda1".to_owned(),
         fstype: Some("ext4".to_owned()),
-        options: Some("noatime".to_owned()),
+        options: Some("data=ordered".to_owned()),
         read_only: true,
     };
     assert_eq!(guest.root, Some(root));
     assert!(guest.root_on_disk && guest.mounts[0].create);
+}
+
+#[test]
+fn options_that_libkruns_init_passes_on_wrongly_are_refused_before_1_19() {
+    let spec = root_disk(json!({"options": "data=ordered,noatime"}));
+    assert_eq!(fields(&spec, &library("1.18.0")), ["root.disk.options"]);
+    assert_eq!(fields(&spec, &library("1.19.0")), [""; 0]);
 }
 
 #[test]

@@ -12,6 +12,23 @@ pub(super) const ROOT_TAG: &str = "/dev/root";
 /// What `krun_set_root` takes for its DAX window, in MiB; it cannot be told otherwise.
 const SET_ROOT_DAX_MIB: u32 = 512;
 
+/// Options of a mount, not of a file system: mount(8) makes flags of them, libkrun's init does not.
+const PER_MOUNT: &[&str] = &[
+    "defaults",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "strictatime",
+];
+
 impl Negotiation<'_> {
     /// The root, which the host checks require of every spec that has krundl's program in its guest.
     pub(super) fn root(&mut self) {
@@ -39,6 +56,11 @@ impl Negotiation<'_> {
             return;
         }
         let given = disk.options.as_deref();
+        let per_mount = |option: &&str| PER_MOUNT.contains(option);
+        if let Some(option) = given.and_then(|options| options.split(',').find(per_mount)) {
+            let reason = format!("libkrun's init hands {option} to the file system, which does not know it");
+            self.refuse("root.disk.options", &reason, Function::krun_fs_add_overlay_file);
+        }
         let options = match (root.read_only, given) {
             (true, Some(options)) => Some(format!("ro,{options}")),
             (true, None) => Some("ro".to_owned()),

@@ -82,7 +82,10 @@ impl Nic {
         };
         let bytes: Vec<u8> = text
             .split(':')
-            .map(|part| if part.len() == 2 { u8::from_str_radix(part, 16).ok() } else { None })
+            .map(|part| {
+                let plain = part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+                u8::from_str_radix(part, 16).ok().filter(|_| plain)
+            })
             .collect::<Option<_>>()?;
         bytes.try_into().ok()
     }
