@@ -5,7 +5,8 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -121,22 +122,43 @@ pub fn inspect(path: &Path) -> Result<FileReport, AttemptError> {
 
 /// [`inspect`], with what the loader may be asked after a refusal.
 pub(super) fn look(path: &Path) -> Result<FileReport, Refusal> {
-    let (file, identity) = open(path)?;
-    let mut bytes = Vec::with_capacity(identity.size as usize);
-    // One byte more than allowed, in case it grew.
-    let read = file
-        .take(MAX_SIZE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Refusal::new(AttemptKind::Unreadable, format!("it cannot be read: {error}")))?;
-    check_size(read as u64)?;
-    let mut report = if cfg!(target_os = "macos") { macho::read(&bytes)? } else { elf::read(&bytes)? };
-    let build_id = report.identity.build_id.take();
-    report.identity = Identity { build_id, ..identity };
+    let (file, mut report, literals) = read(path)?;
     let is_libkrun = |exports: &Vec<String>| exports.iter().any(|name| name.starts_with("krun_"));
     if report.exports.as_ref().is_none_or(is_libkrun) {
-        report.firmware_names = firmware_names(&bytes);
+        let size = report.identity.size;
+        let literals = literals.into_iter().map(|part| part.start..part.end.min(size));
+        let mut names = firmware_names(&file, literals);
+        if names.is_empty() {
+            names = firmware_names(&file, std::iter::once(0..size));
+        }
+        report.firmware_names = names;
     }
     Ok(report)
+}
+
+/// Which file it is, which takes less to read.
+pub(super) fn identify(path: &Path) -> Result<Identity, AttemptError> {
+    read(path).map(|(_, report, _)| report.identity).map_err(|refusal| refusal.error)
+}
+
+/// Everything but the names of libkrunfw, and where those may stand.
+fn read(path: &Path) -> Result<(File, FileReport, Vec<Range<u64>>), Refusal> {
+    let (file, identity) = open(path)?;
+    let cannot_read = |error| Refusal::new(AttemptKind::Unreadable, format!("it cannot be read: {error}"));
+    let (mut report, literals) = if cfg!(target_os = "macos") {
+        let mut bytes = Vec::with_capacity(identity.size as usize);
+        // One byte more than allowed, in case it grew.
+        let read = (&file).take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
+        check_size(read as u64)?;
+        (macho::read(&bytes)?, Vec::new())
+    } else {
+        let mut head = [0; 64];
+        let read = file.read_at(&mut head, 0).map_err(cannot_read)?;
+        elf::read(&head[..read], &file)?
+    };
+    let build_id = report.identity.build_id.take();
+    report.identity = Identity { build_id, ..identity };
+    Ok((file, report, literals))
 }
 
 /// Opens a regular file and nothing else: opening a FIFO waits and opening a device may do something, so neither is
@@ -154,16 +176,16 @@ fn open(path: &Path) -> Result<(File, Identity), Refusal> {
 }
 
 fn cannot_open(path: &Path, errno: Errno) -> Refusal {
-    let said = crate::errno::describe(errno.raw_os_error());
+    let said = || crate::errno::describe(errno.raw_os_error());
     match errno {
         Errno::NOENT | Errno::NOTDIR => match std::fs::read_link(path) {
             Ok(to) => Refusal::new(AttemptKind::Missing, format!("a link to {}, which does not exist", to.display())),
             Err(_) => Refusal::new(AttemptKind::Missing, "no such file"),
         },
         Errno::ACCESS | Errno::PERM => {
-            Refusal::new(AttemptKind::Unreadable, format!("it is there and may not be read: {said}")).ask_loader()
+            Refusal::new(AttemptKind::Unreadable, format!("it is there and may not be read: {}", said())).ask_loader()
         }
-        _ => Refusal::new(AttemptKind::Unreadable, format!("it cannot be opened: {said}")),
+        _ => Refusal::new(AttemptKind::Unreadable, format!("it cannot be opened: {}", said())),
     }
 }
 
@@ -203,23 +225,45 @@ pub(super) fn no_library(bytes: &[u8], expected: &str) -> Refusal {
     Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library ({expected})")).ask_loader()
 }
 
+/// The names of libkrunfw in the last piece of these parts of a file that has any. A build mentions one; libkrun's own
+/// literals come after the programs that it carries, so the end is the place to begin.
+fn firmware_names(file: &File, parts: impl DoubleEndedIterator<Item = Range<u64>>) -> Vec<String> {
+    const PIECE: u64 = 16 << 10;
+    // Longer than any name, for one that stands across the border of two pieces.
+    const OVERLAP: u64 = 64;
+    let mut piece = Vec::with_capacity((PIECE + OVERLAP) as usize);
+    for part in parts.rev() {
+        let mut end = part.end;
+        while end > part.start {
+            let start = part.start.max(end.saturating_sub(PIECE));
+            piece.clear();
+            if rustix::io::pread(file, rustix::buffer::spare_capacity(&mut piece), start).is_err() {
+                break;
+            }
+            piece.truncate((part.end - start) as usize);
+            let names = names_in(&piece);
+            if !names.is_empty() {
+                return names;
+            }
+            end = start;
+        }
+    }
+    Vec::new()
+}
+
 /// The names of libkrunfw in the bytes, `libkrunfw.so.5` or `libkrunfw-sev.so.5`, on macOS `libkrunfw.5.dylib`.
 ///
 /// libkrun has the name as a literal, without an end mark and with other literals around it.
-fn firmware_names(bytes: &[u8]) -> Vec<String> {
-    const STEM: &[u8] = b"libkrunfw";
-    let mut names = Vec::new();
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == STEM[0]) {
-        rest = &rest[at..];
-        match rest.strip_prefix(STEM) {
-            Some(tail) => {
-                names.extend(firmware_suffix(tail).map(|suffix| format!("libkrunfw{suffix}")));
-                rest = tail;
-            }
-            None => rest = &rest[1..],
-        }
-    }
+fn names_in(bytes: &[u8]) -> Vec<String> {
+    const STEM: &[u8; 9] = b"libkrunfw";
+    // By its rarest letter.
+    const MARK: usize = 3;
+    let ends = memchr::memchr_iter(STEM[MARK], bytes).filter_map(|at| {
+        let (stem, tail) = bytes[at.checked_sub(MARK)?..].split_first_chunk()?;
+        (stem == STEM).then_some(tail)
+    });
+    let suffixes = ends.filter_map(firmware_suffix);
+    let mut names: Vec<String> = suffixes.map(|suffix| format!("libkrunfw{suffix}")).collect();
     names.sort();
     names.dedup();
     names
@@ -249,8 +293,8 @@ mod tests {
     fn names_of_libkrunfw_are_found_among_other_literals() {
         let bytes =
             b"\0libkrunlibkrunfw.so.5krunfw_get_kernel\0load libkrunfw-sev.so.4\nlibkrunfw.so.5libkrunfw.solibk";
-        assert_eq!(firmware_names(bytes), ["libkrunfw-sev.so.4", "libkrunfw.so.5"]);
-        assert!(firmware_names(b"").is_empty());
+        assert_eq!(names_in(bytes), ["libkrunfw-sev.so.4", "libkrunfw.so.5"]);
+        assert!(names_in(b"").is_empty());
     }
 
     #[test]
