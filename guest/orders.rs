@@ -284,6 +284,8 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn full() -> Orders {
         let every_byte: Vec<u8> = (1..=255).collect();
@@ -406,5 +408,51 @@ mod tests {
         let mut kind = small().encode();
         kind[MAGIC.len()] = 3;
         assert_eq!(Orders::decode(&kind), Err(DecodeError::Value { at: MAGIC.len() }));
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        vec(1..=u8::MAX, 0..40)
+    }
+
+    fn any_orders() -> impl Strategy<Value = Orders> {
+        let channel = prop_oneof![
+            Just(Channel::None),
+            any::<u32>().prop_map(|port| Channel::Vsock { port }),
+            bytes().prop_map(|name| Channel::Port { name }),
+        ];
+        let mount = (bytes(), bytes(), any::<bool>(), any::<bool>(), bytes())
+            .prop_map(|(tag, path, create, read_only, options)| OrderMount { tag, path, create, read_only, options });
+        let root = (bytes(), bytes(), bytes(), any::<bool>())
+            .prop_map(|(device, fstype, options, read_only)| OrderRoot { device, fstype, options, read_only });
+        let strings = || vec(bytes(), 0..5);
+        let root = (proptest::option::of(root), any::<bool>());
+        (channel, any::<bool>(), root, vec(mount, 0..4), bytes(), strings(), strings(), bytes()).prop_map(
+            |(channel, reopen_stdio, (root, settle), mounts, exec, args, env, workdir)| Orders {
+                channel,
+                reopen_stdio,
+                root,
+                settle,
+                mounts,
+                exec,
+                args,
+                env,
+                workdir,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn strings_of_any_bytes_come_back(orders in any_orders()) {
+            prop_assert_eq!(Orders::decode(&orders.encode()), Ok(orders));
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_read_as_what_they_say(rest in vec(prop_oneof![Just(0), 0..4u8, any::<u8>()], 0..60)) {
+            let bytes = [MAGIC, &rest].concat();
+            if let Ok(orders) = Orders::decode(&bytes) {
+                prop_assert_eq!(orders.encode(), bytes);
+            }
+        }
     }
 }

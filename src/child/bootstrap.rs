@@ -70,7 +70,7 @@ pub(super) fn orders(guest: &Guest) -> Vec<u8> {
 /// The directory that brings program and orders in where there are no overlays.
 ///
 /// It is locked as long as this process lives. The caller removes it when the guest is up or the VM has ended; if the
-/// caller is killed before that, the next start of any VM removes it.
+/// caller is killed before that, a VM that dies with it does, and else the next start of any VM.
 pub(super) struct Share {
     pub path: PathBuf,
     dir: OwnedFd,
@@ -78,21 +78,32 @@ pub(super) struct Share {
 
 impl Share {
     /// `owner`: the user and group that the process becomes, where it changes.
-    pub(super) fn make(guest: &Guest, (uid, gid): (Option<u32>, Option<u32>)) -> io::Result<Share> {
+    pub(super) fn make(guest: &Guest, owner: (Option<u32>, Option<u32>)) -> io::Result<Share> {
         let parent = std::env::temp_dir();
         sweep(&parent);
         let path = parent.join(format!("{PREFIX}{}-{:08x}", std::process::id(), random()?));
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        let dir = OwnedFd::from(File::open(&path)?);
+        match Share::fill(&path, guest, owner) {
+            Ok(dir) => Ok(Share { path, dir }),
+            Err(error) => {
+                // The caller does not know of it yet.
+                let _ = std::fs::remove_dir_all(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(path: &Path, guest: &Guest, (uid, gid): (Option<u32>, Option<u32>)) -> io::Result<OwnedFd> {
+        let dir = OwnedFd::from(File::open(path)?);
         flock(&dir, FlockOperation::LockShared)?;
         write(&path.join("guest"), 0o500, program()?)?;
         write(&path.join("orders"), 0o400, &orders(guest))?;
         if uid.is_some() || gid.is_some() {
-            for part in [path.join("guest"), path.join("orders"), path.clone()] {
+            for part in [path.join("guest"), path.join("orders"), path.to_owned()] {
                 std::os::unix::fs::chown(part, uid, gid)?;
             }
         }
-        Ok(Share { path, dir })
+        Ok(dir)
     }
 
     /// The path to give to libkrun: this very directory, also after it has been removed by name.

@@ -1,11 +1,16 @@
 //! Dying with the caller, where that is wished for.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 
 use crate::launch::SavedTerminal;
+
+/// The bootstrap share, which the parent would have removed.
+pub(super) static SHARE: OnceLock<PathBuf> = OnceLock::new();
 
 /// Kills this process when `parent` ends. A descriptor of the parent's process is watched by a thread of ours, because
 /// the kernel's own parent-death signal comes already when the parent's *thread* ends.
@@ -25,6 +30,9 @@ pub(super) fn die_with(parent: u32) -> io::Result<()> {
                 Ok(n) if n > 0 => {
                     if let Some(terminal) = &terminal {
                         terminal.restore();
+                    }
+                    if let Some(share) = SHARE.get() {
+                        let _ = std::fs::remove_dir_all(share);
                     }
                     kill_self()
                 }

@@ -90,6 +90,7 @@ fn make_share(plan: &Plan, status: &mut Reporter) -> Option<Share> {
     });
     match Share::make(plan.guest.as_ref()?, owner) {
         Ok(share) => {
+            let _ = parent::SHARE.set(share.path.clone());
             status.say(&Status::Share { path: share.path.clone() });
             Some(share)
         }

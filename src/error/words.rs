@@ -44,18 +44,13 @@ impl Words {
     }
 }
 
-/// Swallows the rest of an escape sequence: CSI up to its final byte, OSC up to BEL or ST, else one character.
+/// Swallows the rest of an escape sequence: CSI up to its final byte, OSC up to BEL or ST, else one character. None goes
+/// beyond its line, for one that was cut off must not take the reason with it.
 fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    match chars.next() {
-        Some('[') => {
-            for c in chars.by_ref() {
-                if ('\u{40}'..='\u{7e}').contains(&c) {
-                    break;
-                }
-            }
-        }
+    match chars.next_if(|c| *c != '\n') {
+        Some('[') => while chars.next_if(|c| *c != '\n').is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
         Some(']') => {
-            while let Some(c) = chars.next() {
+            while let Some(c) = chars.next_if(|c| *c != '\n') {
                 if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
                     break;
                 }
@@ -82,11 +77,35 @@ impl std::fmt::Display for Words {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
 
     #[test]
     fn escape_sequences_and_control_characters_are_removed() {
         let raw = b"\x1b[31mred\x1b[0m \x1b]0;title\x07plain\r\n\x08\x00end\n\n";
         assert_eq!(Words::quote(raw).as_str(), "red plain\nend");
+    }
+
+    #[test]
+    fn a_sequence_that_was_cut_off_ends_with_its_line() {
+        for start in ["\u{1b}", "\u{1b}[", "\u{1b}[31;", "\u{1b}]", "\u{1b}]0;title", "\u{1b}]0;title\u{1b}"] {
+            assert_eq!(Words::quote(format!("before{start}\nthe reason\n").as_bytes()).as_str(), "before\nthe reason");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_output_is_quoted_in_bounds_without_control_characters_and_with_its_last_line(
+            raw in vec(prop_oneof![3 => any::<u8>(), 1 => select(b"\x1b[]\\\x07\n0;m".to_vec())], 0..100),
+            times in 1..100usize,
+            reason in "[ -~]{0,40}[!-~]",
+        ) {
+            let words = Words::quote(&[&raw.repeat(times), b"\n".as_slice(), reason.as_bytes()].concat());
+            prop_assert!(words.as_str().len() <= Words::MAX + "[...] ".len());
+            prop_assert!(!words.as_str().contains(|c: char| c.is_control() && c != '\n'));
+            prop_assert!(words.as_str().ends_with(&reason));
+        }
     }
 
     #[test]

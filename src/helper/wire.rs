@@ -222,6 +222,10 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{AttemptError, AttemptKind};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     fn stream() -> Vec<u8> {
         let mut bytes = greeting().into_bytes();
@@ -273,5 +277,90 @@ mod tests {
         inbox.push(greeting().as_bytes());
         inbox.push(&u32::MAX.to_le_bytes());
         assert!(inbox.next::<Status>().unwrap_err().contains("longer"));
+    }
+
+    /// One of each kind, with any contents.
+    fn any_status() -> impl Strategy<Value = Status> {
+        let text = any::<String>;
+        let attempt = (text(), text()).prop_map(|(candidate, message)| {
+            let error = Some(AttemptError { kind: AttemptKind::Crashed, message });
+            Status::Attempted(Attempt { candidate, origin: Origin::Explicit, error })
+        });
+        let firmware = Firmware::default;
+        prop_oneof![
+            text().prop_map(|candidate| Status::Trying { candidate, origin: Origin::Loader }),
+            attempt,
+            Just(()).prop_map(move |()| Status::Firmware(Box::new(firmware()))),
+            Just(()).prop_map(|()| Status::NotFound),
+            text().prop_map(|reason| Status::LibraryChanged { reason }),
+            (text(), any::<i32>()).prop_map(|(what, errno)| Status::Failed { what, errno }),
+            text().prop_map(|path| Status::Share { path: path.into() }),
+            any::<usize>().prop_map(|index| Status::Calling { index }),
+            (any::<usize>(), any::<i32>()).prop_map(|(index, returned)| Status::Refused { index, returned }),
+            Just(()).prop_map(|()| Status::Entered),
+            any::<i32>().prop_map(|returned| Status::Returned { returned }),
+        ]
+    }
+
+    /// What comes out of these bytes, and whether that ended with an error.
+    fn read(bytes: &[u8], chunk: usize) -> (Vec<String>, bool) {
+        let mut inbox = Inbox::default();
+        let mut seen = Vec::new();
+        for piece in bytes.chunks(chunk) {
+            inbox.push(piece);
+            loop {
+                match inbox.next::<Status>() {
+                    Ok(Some(status)) => seen.push(format!("{status:?}")),
+                    Ok(None) => break,
+                    Err(_) => return (seen, true),
+                }
+            }
+        }
+        (seen, false)
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_cut_off_is_the_beginning_of_what_was_said(
+            statuses in vec(any_status(), 0..6),
+            cut in any::<Index>(),
+            chunk in 1..200usize,
+        ) {
+            let mut bytes = greeting().into_bytes();
+            statuses.iter().for_each(|status| bytes.extend(frame(status)));
+            let said: Vec<String> = statuses.iter().map(|status| format!("{status:?}")).collect();
+            prop_assert_eq!(read(&bytes, chunk), (said.clone(), false));
+            let cut = cut.index(bytes.len());
+            let (heard, error) = read(&bytes[..cut], chunk);
+            prop_assert!(!error && heard.len() <= said.len() && heard == said[..heard.len()]);
+            prop_assert!(said.is_empty() || heard.len() < said.len(), "{cut} of {} bytes", bytes.len());
+        }
+
+        #[test]
+        fn foreign_bytes_are_never_a_message(bytes in vec(any::<u8>(), 0..400), as_krundl in any::<bool>()) {
+            let own = if as_krundl { b"krundl-wire ".as_slice() } else { b"" };
+            prop_assert_eq!(read(&[own, &bytes].concat(), 64).0, [""; 0]);
+            prop_assert!(receive_request(&mut [own, &bytes].concat().as_slice()).is_err());
+        }
+
+        /// Lengths and text at random: never another message than the one that stands there.
+        #[test]
+        fn noise_after_the_first_line_is_an_error_or_nothing(
+            length in prop_oneof![0..40u32, any::<u32>()],
+            body in vec(any::<u8>(), 0..40),
+        ) {
+            let bytes = [greeting().as_bytes(), &length.to_le_bytes(), &body].concat();
+            let (heard, error) = read(&bytes, 7);
+            prop_assert_eq!(heard, [""; 0]);
+            prop_assert!(error || length as usize > body.len());
+        }
+
+        #[test]
+        fn a_request_is_whole_or_refused(cut in any::<Index>(), more in vec(any::<u8>(), 1..20)) {
+            let whole = request(&Request::Probe { options: Box::default() });
+            prop_assert!(receive_request(&mut whole.as_slice()).is_ok());
+            prop_assert!(receive_request(&mut &whole[..cut.index(whole.len())]).is_err());
+            prop_assert!(receive_request(&mut [whole, more].concat().as_slice()).is_err());
+        }
     }
 }

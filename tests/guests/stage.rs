@@ -37,6 +37,11 @@ impl Stage {
         self.temp.path().join("lib/libkrun.so.1")
     }
 
+    /// Takes libkrunfw away.
+    pub fn remove_firmware(&self) {
+        fs::remove_file(self.temp.path().join("lib/libkrunfw.so.5")).expect("it is there");
+    }
+
     /// A new directory of the case's own.
     pub fn dir(&self, name: &str) -> PathBuf {
         let path = self.temp.path().join(name);
@@ -113,7 +118,7 @@ impl Stage {
             ..LaunchOptions::default()
         };
         let vm = krundl::launch(prepared, piped).unwrap_or_else(|error| panic!("{error}"));
-        Guest { limit: Limit::of(vm.pid()), vm }
+        Guest { _limit: Limit::of(vm.pid()), vm }
     }
 }
 
@@ -123,7 +128,7 @@ const MEMORY: &str = "256";
 /// A VM that is killed when it takes longer than anything here should.
 pub struct Guest {
     pub vm: Vm,
-    pub limit: Limit,
+    _limit: Limit,
 }
 
 /// `HOST:GUEST`, as `--mount` takes it.

@@ -54,13 +54,28 @@ pub fn await_end(process: &OwnedFd) {
     assert_eq!(ended, 1, "the process still runs");
 }
 
+pub fn has_ended(process: &OwnedFd) -> bool {
+    let now = Duration::ZERO.try_into().expect("a short time");
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)).expect("poll") == 1
+}
+
 /// A program that is spoken with.
 pub struct Talk {
-    child: Child,
+    child: Owned,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     stderr: JoinHandle<Vec<u8>>,
     limit: Limit,
+}
+
+/// A child that does not outlive a case that fails.
+pub struct Owned(pub Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What a program has left to say at its end.
@@ -71,35 +86,30 @@ pub struct End {
 }
 
 impl Talk {
-    pub fn with(mut command: Command) -> Talk {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let (stdout, stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
-        Talk {
-            stdin: child.stdin.take(),
-            stdout: BufReader::new(stdout),
-            stderr: spawn(move || all(stderr)),
-            limit: Limit::of(child.id()),
-            child,
-        }
+    pub fn with(command: Command) -> Talk {
+        Talk::start(command, Stdio::piped())
     }
 
-    /// The same with nothing to read: /dev/null.
-    pub fn without_stdin(mut command: Command) -> Talk {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let (stdout, stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
+    /// With /dev/null for its stdin.
+    pub fn without_stdin(command: Command) -> Talk {
+        Talk::start(command, Stdio::null())
+    }
+
+    fn start(mut command: Command, stdin: Stdio) -> Talk {
+        let spawned = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = Owned(spawned.expect("the program starts"));
+        let (stdout, stderr) = (child.0.stdout.take().expect("a pipe"), child.0.stderr.take().expect("a pipe"));
         Talk {
-            stdin: None,
+            stdin: child.0.stdin.take(),
             stdout: BufReader::new(stdout),
             stderr: spawn(move || all(stderr)),
-            limit: Limit::of(child.id()),
+            limit: Limit::of(child.0.id()),
             child,
         }
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     /// Writes a line to its stdin.
@@ -131,16 +141,15 @@ impl Talk {
 
     /// Waits for its end, its stdin still open.
     pub fn end(mut self) -> End {
-        let mut stdout = Vec::new();
-        self.stdout.read_to_end(&mut stdout).expect("a pipe is readable");
-        let status = self.child.wait().expect("our own child").code();
+        let stdout = all(self.stdout);
+        let status = self.child.0.wait().expect("our own child").code();
         drop(self.limit);
         let stderr = self.stderr.join().expect("a pipe is readable");
         End { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }
     }
 
     fn last_words(&mut self) -> String {
-        let status = self.child.wait();
+        let status = self.child.0.wait();
         let stderr = std::mem::replace(&mut self.stderr, spawn(Vec::new));
         format!("{status:?}, stderr: {}", String::from_utf8_lossy(&stderr.join().unwrap_or_default()))
     }

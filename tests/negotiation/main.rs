@@ -1,7 +1,10 @@
 //! What krundl asks of each libkrun, and what it refuses to ask. Pure: nothing here opens or starts anything.
 
+mod any;
 mod breadth;
 mod calls;
+mod laws;
+mod properties;
 mod releases;
 mod rules;
 mod subsets;

@@ -13,6 +13,7 @@
 
 mod calls;
 mod compile;
+mod faults;
 mod source;
 mod table;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 pub use calls::Call;
+pub use faults::Fault;
 pub use table::{Release, releases};
 
 /// What `krun_start_enter` does.
@@ -71,6 +73,7 @@ pub struct Stub {
     hangs: bool,
     prints: String,
     prints_error: String,
+    faulty: bool,
 }
 
 impl Stub {
@@ -94,6 +97,7 @@ impl Stub {
             hangs: false,
             prints: String::new(),
             prints_error: String::new(),
+            faulty: false,
         }
     }
 

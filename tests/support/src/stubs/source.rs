@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::table::{self, Export, Features};
-use super::{Start, Stub};
+use super::{Start, Stub, faults};
 
 const RUNTIME: &str = include_str!("runtime.c");
 
@@ -18,6 +18,9 @@ pub(super) fn source(stub: &Stub) -> String {
         assert!(there, "this stub of libkrun {} has no {name}", stub.release);
     }
     let mut c = RUNTIME.to_owned();
+    if stub.faulty {
+        c.push_str(faults::RUNTIME);
+    }
     if let Some(statements) = &stub.constructor {
         write!(c, "\n__attribute__((constructor)) static void constructor(void)\n{{\n{statements}\n}}\n").unwrap();
     }
@@ -43,6 +46,9 @@ pub(super) fn source(stub: &Stub) -> String {
 
 /// What follows after the call was written down.
 fn end(stub: &Stub, name: &str, effect: &str, result: &str, c: &mut String) {
+    if stub.faulty {
+        c.push_str(&faults::check(name));
+    }
     c.push_str(effect);
     for (_, statements) in stub.statements.iter().filter(|(function, _)| function == name) {
         writeln!(c, "    {statements}").unwrap();
