@@ -34,7 +34,7 @@ pub enum Command {
     /// the signal's number.
     ///
     /// Example: krundl run --mount .:/workspace:ro ./rootfs -- ls -l /workspace
-    Run(RunArgs),
+    Run(Box<RunArgs>),
 }
 
 #[derive(Debug, Args)]
