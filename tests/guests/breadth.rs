@@ -135,25 +135,32 @@ pub fn vsock_ports_work_both_ways_and_the_socket_goes_with_the_vm(stage: &Stage)
     assert!(to_host.exists(), "the other is the host's own");
 }
 
-pub fn only_published_ports_are_open(stage: &Stage) {
-    // Two that nobody uses, and one in the guest that is not published.
+/// And all others under their own: that is refused to whoever does not want it, and noted for everybody else.
+pub fn a_port_is_open_under_the_number_that_was_asked_for(stage: &Stage) {
     let free = || TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let (published, other) = (free(), free());
+    let (renamed, other) = (free(), free());
     let script = format!(
-        "echo web | nc -l -p 8080 &
-         echo hidden | nc -l -p {other} &
-         sleep 1; echo listening; read end; kill %1 %2"
+        "echo renamed | nc -l -p 8080 &
+         echo other | nc -l -p {other} &
+         sleep 1; echo listening; wait"
     );
-    let ports = json!({"ports": [{"host": published, "guest": 8080}]});
-    let mut guest = launch(stage, &spec(stage, &script, json!({"tsi": ports})));
+    let ports = json!([{"host": renamed, "guest": 8080}]);
+    let only = json!({"tsi": {"ports": ports, "only_ports": true}});
+    let problems = stage.problems(&spec(stage, &script, only));
+    assert!(problems.len() == 1 && problems[0].starts_with("tsi.only_ports: "), "{problems:?}");
+
+    let prepared = stage.prepare(&spec(stage, &script, json!({"tsi": {"ports": ports}})));
+    assert!(prepared.plan.notes.iter().any(|note| note.contains("other TCP ports")), "{:?}", prepared.plan.notes);
+    let mut guest = stage.launch(prepared);
     let mut output = BufReader::new(guest.vm.take_stdout().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
     assert_eq!(line, "listening\n");
-    let mut answer = String::new();
-    TcpStream::connect(("127.0.0.1", published)).unwrap().read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "web\n");
-    assert!(TcpStream::connect(("127.0.0.1", other)).is_err(), "a port is open that was not published");
+    for (port, expected) in [(renamed, "renamed\n"), (other, "other\n")] {
+        let mut answer = String::new();
+        TcpStream::connect(("127.0.0.1", port)).unwrap().read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, expected);
+    }
     guest.vm.kill().unwrap();
     guest.vm.wait().unwrap();
 }

@@ -33,7 +33,8 @@ fn numbers_and_arrays() {
     let one = |fields: Value, function: &str| told(newest(), fields, function);
     let ports = json!({"tsi": {"ports": [{"host": 8080, "guest": 80}, {"host": 2222, "guest": 22}]}});
     assert_eq!(one(ports, "krun_set_port_map"), ["[8080:80,2222:22]"]);
-    assert_eq!(one(json!({"tsi": {"ports": []}}), "krun_set_port_map"), ["[]"], "not NULL, which is a crash");
+    let closed = told(Stub::new("1.16.0"), json!({"tsi": {"only_ports": true}}), "krun_set_port_map");
+    assert_eq!(closed, ["[]"], "not NULL, which is a crash");
     assert_eq!(one(json!({"tsi": {"unix": true}}), "krun_add_vsock"), ["3"]);
     let limits = json!({"rlimits": {"NOFILE": {"soft": 64, "hard": 128}, "AS": {"soft": u64::MAX}}});
     let limits = one(limits, "krun_set_rlimits");
