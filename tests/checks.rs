@@ -197,7 +197,8 @@ fn tsi_goes_with_libkrunfws_kernel_and_without_cards() {
     let host = Host::new();
     host.good(json!({"tsi": {"unix": true, "ports": [{"host": 80, "guest": 8080}, {"host": 81, "guest": 80}]}}));
     host.good(json!({"tsi": {"inet": false}}));
-    host.bad(json!({"tsi": {"inet": false, "ports": []}}), &[("tsi.ports", "off")]);
+    host.good(json!({"tsi": {"only_ports": true}}));
+    host.bad(json!({"tsi": {"inet": false, "only_ports": true}}), &[("tsi.only_ports", "off")]);
     let ports = json!([{"host": 80, "guest": 1}, {"host": 80, "guest": 0}, {"host": 5, "guest": 1}]);
     host.bad(
         json!({"tsi": {"ports": ports}}),
@@ -210,7 +211,7 @@ fn tsi_goes_with_libkrunfws_kernel_and_without_cards() {
     let _server = UnixListener::bind(host.path("passt")).unwrap();
     let card = json!([{"unixstream": host.path("passt")}]);
     host.good(json!({"nics": card}));
-    host.bad(json!({"nics": card, "tsi": {"ports": []}}), &[("tsi.inet", "card"), ("tsi.ports", "card")]);
+    host.bad(json!({"nics": card, "tsi": {"only_ports": true}}), &[("tsi.inet", "card"), ("tsi.only_ports", "card")]);
 }
 
 #[test]

@@ -12,7 +12,8 @@ pub(super) struct Streams {
     stderr: RawFd,
     /// Our own copies of the standard streams, where libkrun is told numbers instead of taking 0, 1 and 2.
     _copies: Vec<OwnedFd>,
-    null: OwnedFd,
+    /// /dev/null, for reading and writing; -1 where descriptor 0 is the workload's.
+    null: RawFd,
     log: OwnedFd,
     channel: Option<OwnedFd>,
     held: Vec<OwnedFd>,
@@ -28,15 +29,14 @@ impl Streams {
         let mut extra = extra.into_iter();
         let log = extra.next().ok_or(io::ErrorKind::InvalidInput)?;
         let channel = if has_channel { Some(extra.next().ok_or(io::ErrorKind::InvalidInput)?) } else { None };
-        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
         let held = extra.collect();
-        let mut streams =
-            Streams { stdin: 0, stdout: 1, stderr: 2, _copies: Vec::new(), null: null.into(), log, channel, held };
+        let mut streams = Streams { stdin: 0, stdout: 1, stderr: 2, _copies: Vec::new(), null: -1, log, channel, held };
         if told {
             let copies = [copy(io::stdin())?, copy(io::stdout())?, copy(io::stderr())?];
             [streams.stdin, streams.stdout, streams.stderr] = [0, 1, 2].map(|n: usize| copies[n].as_raw_fd());
             streams._copies = copies.into();
-            rustix::stdio::dup2_stdin(&streams.null)?;
+            rustix::stdio::dup2_stdin(std::fs::File::options().read(true).write(true).open("/dev/null")?)?;
+            streams.null = 0;
             rustix::stdio::dup2_stdout(&streams.log)?;
             rustix::stdio::dup2_stderr(&streams.log)?;
         }
@@ -46,7 +46,7 @@ impl Streams {
     /// The number of a descriptor; it stays ours and open. -1 for one that there is not.
     pub(super) fn number(&self, fd: Fd) -> RawFd {
         match fd {
-            Fd::Null => self.null.as_raw_fd(),
+            Fd::Null => self.null,
             Fd::Held(n) => self.held(n).unwrap_or(-1),
             Fd::Stdin => self.stdin,
             Fd::Stdout => self.stdout,

@@ -34,7 +34,7 @@ pub enum Command {
     /// the signal's number.
     ///
     /// Example: krundl run --mount .:/workspace:ro ./rootfs -- ls -l /workspace
-    Run(RunArgs),
+    Run(Box<RunArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -94,7 +94,8 @@ pub struct RunArgs {
     /// A disk; FORMAT is raw where it is left out, or qcow2 or vmdk; may be repeated
     #[arg(long = "disk", value_name = "PATH[:FORMAT][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
     pub disks: Vec<OsString>,
-    /// Open this TCP port of the guest on the host; without any, all on which it listens are open; may be repeated
+    /// Open this TCP port of the guest under another number on the host; may be repeated. The guest's other ports are
+    /// open under their own numbers
     #[arg(long = "publish", short = 'p', value_name = "HOST:GUEST", value_parser = port)]
     pub ports: Vec<Port>,
     /// A network card on the socket of this passt

@@ -13,7 +13,7 @@ fn main() {
     let status = match command {
         args::Command::Doctor(args) => doctor::doctor(&args),
         args::Command::Plan(args) => plan::plan(&args),
-        args::Command::Run(args) => run::run(args),
+        args::Command::Run(args) => run::run(*args),
     };
     std::process::exit(status);
 }

@@ -136,7 +136,7 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
         }
     }
     if !args.ports.is_empty() {
-        spec.tsi.get_or_insert_default().ports.get_or_insert_default().extend(args.ports);
+        spec.tsi.get_or_insert_default().ports.extend(args.ports);
     }
     let cards = [
         args.passt.map(|path| Nic { unixstream: Some(path), ..Nic::default() }),

@@ -60,7 +60,8 @@ pub fn launch(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
     nonblocking(running.status.as_fd()).map_err(os("reading the helper's statuses"))?;
     drop((log_given, channel_given, held));
 
-    let mut vm = Vm::new(running, helper, library, calls, log, channel, terminal, sockets);
+    let mut vm = Vm::new(running, helper, library, calls, log, channel, terminal);
+    vm.owns(sockets);
     vm.wait_entered(Instant::now() + options.start_timeout, options.start_timeout)?;
     Ok(vm)
 }

@@ -69,7 +69,6 @@ impl Vm {
         log: Log,
         channel: ChannelHost,
         terminal: Option<SavedTerminal>,
-        sockets: Vec<PathBuf>,
     ) -> Vm {
         let Running { child, status } = running;
         Vm {
@@ -85,11 +84,16 @@ impl Vm {
             channel,
             terminal,
             share: None,
-            sockets,
+            sockets: Vec::new(),
             ended: None,
             stopped: None,
             detached: false,
         }
+    }
+
+    /// Sockets that libkrun makes and that go with the VM.
+    pub(super) fn owns(&mut self, sockets: Vec<PathBuf>) {
+        self.sockets = sockets;
     }
 
     /// The number of the VM's process.

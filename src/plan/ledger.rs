@@ -78,7 +78,7 @@ pub fn reach(function: Function) -> Reach {
         krun_disable_implicit_vsock => Field(&["tsi", "vsock.ports", "kernel"], ""),
         krun_add_vsock_port => Field(&["vsock.ports", "exec"], "it carries the guest's word"),
         krun_add_vsock_port2 => Field(&["vsock.ports[].listen"], ""),
-        krun_set_port_map => Field(&["tsi.ports"], ""),
+        krun_set_port_map => Field(&["tsi.ports", "tsi.only_ports"], ""),
         krun_set_console_output => Field(&["console.file"], ""),
         krun_disable_implicit_console => Field(&["console"], ""),
         krun_add_virtio_console_default => Field(&["console"], ""),

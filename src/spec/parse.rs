@@ -214,7 +214,7 @@ fn example() -> Value {
         "disks": [{
             "path": path, "id": null, "format": "raw", "read_only": false, "direct_io": false, "sync": null,
         }],
-        "tsi": {"inet": false, "unix": false, "ports": [{"host": 1, "guest": 1}]},
+        "tsi": {"inet": false, "unix": false, "ports": [{"host": 1, "guest": 1}], "only_ports": false},
         "nics": [{
             "unixstream": null, "unixgram": null, "vfkit": false, "tap": null, "mac": null, "features": ["csum"],
             "dhcp": false,

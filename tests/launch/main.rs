@@ -1,5 +1,6 @@
 //! Carrying out plans with stub libraries: what they are told, and what becomes of every way in which they can end.
 
+mod breadth;
 #[cfg(feature = "cli")]
 mod callers;
 mod calls;

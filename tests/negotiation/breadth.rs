@@ -60,7 +60,7 @@ fn wishes() -> Vec<Wish> {
         (root_disk(json!({})), &[("root.disk", F::krun_set_root_disk_remount), ("disks[0].path", F::krun_add_disk)]),
         (firmware(json!({})), &[("firmware", F::krun_set_firmware), ("firmware", F::krun_disable_implicit_vsock)]),
         (spec(json!({"kernel_console": "hvc0"})), &[("kernel_console", F::krun_set_kernel_console)]),
-        (spec(json!({"tsi": {"ports": []}})), &[]),
+        (spec(json!({"tsi": {"ports": [{"host": 8080, "guest": 80}]}})), &[]),
         (spec(json!({"tsi": {"inet": false}})), &[("tsi.inet", F::krun_add_vsock)]),
         (spec(json!({"tsi": {"unix": true}})), &[("tsi.unix", F::krun_add_vsock)]),
         (nic(json!({"tap": "tap0"})), &[("nics[0]", F::krun_add_net_tap)]),
@@ -154,7 +154,6 @@ fn each_part_is_these_calls() {
                 "krun_set_kernel_console console=ttyS0",
             ],
         ),
-        (json!({"tsi": {"ports": []}}), vec!["krun_set_port_map ports=[]"]),
         (
             json!({"tsi": {"ports": [{"host": 8080, "guest": 80}, {"host": 22, "guest": 22}]}}),
             vec![r#"krun_set_port_map ports=["8080:80","22:22"]"#],
@@ -210,6 +209,23 @@ fn each_part_is_these_calls() {
     ] {
         let text = fields.to_string();
         assert_eq!(added(fields), expected, "{text}");
+    }
+}
+
+#[test]
+fn other_ports_are_closed_by_old_releases_only_and_a_promise_that_is_not_kept_is_refused() {
+    let only = |ports: Value| spec(json!({"tsi": {"ports": ports, "only_ports": true}}));
+    let one = json!([{"host": 8080, "guest": 80}]);
+    let closed = plan(&only(json!([])), &library("1.16.0"));
+    assert!(lines(&closed).contains(&"krun_set_port_map ports=[]".to_owned()), "an empty map, not none");
+    for release in ["1.17.0", "1.18.0", "1.19.7"] {
+        assert_eq!(fields(&only(one.clone()), &library(release)), ["tsi.only_ports"], "{release}");
+    }
+    let renamed = spec(json!({"tsi": {"ports": one}}));
+    for (release, words) in [("1.16.0", "stay closed"), ("1.19.7", "are open")] {
+        let plan = plan(&renamed, &library(release));
+        assert!(lines(&plan).contains(&r#"krun_set_port_map ports=["8080:80"]"#.to_owned()));
+        assert!(plan.notes.iter().any(|note| note.contains(words)), "{release}: {:?}", plan.notes);
     }
 }
 

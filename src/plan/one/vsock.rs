@@ -1,6 +1,7 @@
 //! The vsock device, TSI, ports, and the channel.
 
 use super::Negotiation;
+use crate::error::{Problem, ProblemKind};
 use crate::plan::arguments::{Fd, Socket};
 use crate::plan::call::Call;
 use crate::plan::guest::{CHANNEL_PORT, Channel};
@@ -10,6 +11,9 @@ use crate::symbols::Function;
 const TSI_INET: u32 = 1;
 /// `TSI_HIJACK_UNIX`.
 const TSI_UNIX: u32 = 2;
+
+/// The release from which on `krun_set_port_map` closes nothing, whatever its header says.
+const MAP_ONLY_RENAMES_SINCE: semver::Version = semver::Version::new(1, 17, 0);
 
 impl Negotiation<'_> {
     /// Whether the guest's first word goes over vsock: libkrunfw's kernel has it, and it costs no device of its own.
@@ -47,11 +51,38 @@ impl Negotiation<'_> {
         if there {
             self.lines.push(asked.then(|| "vsock".to_owned()));
         }
-        if let Some(ports) = self.spec.tsi.as_ref().and_then(|tsi| tsi.ports.as_ref())
-            && tsi & TSI_INET != 0
-            && self.needs("tsi.ports", "ports of the guest cannot be chosen", Function::krun_set_port_map)
-        {
-            let ports = ports.iter().map(|port| format!("{}:{}", port.host, port.guest)).collect();
+        if tsi & TSI_INET != 0 {
+            self.ports();
+        }
+    }
+
+    fn ports(&mut self) {
+        let Some(tsi) = &self.spec.tsi else { return };
+        if tsi.ports.is_empty() && !tsi.only_ports {
+            return;
+        }
+        // Since TSI knows more than IPv4, a port that the map does not have keeps its number instead of being refused.
+        let keeps_others = self.capabilities.at_least(&MAP_ONLY_RENAMES_SINCE);
+        if tsi.only_ports && keeps_others {
+            let reason = format!(
+                "libkrun closes no port of the guest since {MAP_ONLY_RENAMES_SINCE}: krun_set_port_map only gives them other numbers; this is {}",
+                self.capabilities.describe()
+            );
+            let fix = "give it a network card (nics), or no network (tsi.inet false)";
+            self.problems.push(Problem::new(ProblemKind::Unsupported, "tsi.only_ports", reason).fix(fix));
+            return;
+        }
+        if !tsi.only_ports {
+            self.notes.push(
+                match keeps_others {
+                    true => "the guest's other TCP ports are open on the host under their own numbers",
+                    false => "the guest's other TCP ports stay closed: before 1.17.0 libkrun opens those that are listed and no others",
+                }
+                .to_owned(),
+            );
+        }
+        if self.needs("tsi.ports", "ports of the guest cannot be chosen", Function::krun_set_port_map) {
+            let ports = tsi.ports.iter().map(|port| format!("{}:{}", port.host, port.guest)).collect();
             self.calls.push(Call::SetPortMap { ports });
         }
     }

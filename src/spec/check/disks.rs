@@ -123,7 +123,7 @@ fn magic(file: &File) -> DiskFormat {
     match &head[..read] {
         [b'Q', b'F', b'I', 0xfb, ..] => DiskFormat::Qcow2,
         [b'K', b'D', b'M', b'V', ..] | [b'C', b'O', b'W', b'D', ..] => DiskFormat::Vmdk,
-        head if head.to_ascii_lowercase() == b"# disk descriptorfile" => DiskFormat::Vmdk,
+        head if head.eq_ignore_ascii_case(b"# disk descriptorfile") => DiskFormat::Vmdk,
         _ => DiskFormat::Raw,
     }
 }

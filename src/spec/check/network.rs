@@ -56,7 +56,7 @@ impl Checker {
 
     fn tsi_ports(&mut self, tsi: &Tsi) {
         let (mut hosts, mut guests) = (BTreeMap::new(), BTreeMap::new());
-        for (n, port) in tsi.ports.iter().flatten().enumerate() {
+        for (n, port) in tsi.ports.iter().enumerate() {
             for (name, number, seen) in [("host", port.host, &mut hosts), ("guest", port.guest, &mut guests)] {
                 let field = format!("tsi.ports[{n}].{name}");
                 if number == 0 {

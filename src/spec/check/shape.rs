@@ -68,7 +68,8 @@ impl Checker {
 
     fn tsi(&mut self, spec: &VmSpec) {
         let Some(tsi) = &spec.tsi else { return };
-        let wanted = [("tsi.inet", tsi.inet), ("tsi.unix", tsi.unix), ("tsi.ports", tsi.ports.is_some())];
+        let of_inet = [("tsi.ports", !tsi.ports.is_empty()), ("tsi.only_ports", tsi.only_ports)];
+        let wanted = [("tsi.inet", tsi.inet), ("tsi.unix", tsi.unix), of_inet[0], of_inet[1]];
         for (field, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
             if spec.has_foreign_kernel() {
                 self.invalid(field, "TSI needs the patches of libkrunfw's kernel");
@@ -76,8 +77,8 @@ impl Checker {
                 self.invalid(field, "a guest with a network card has no TSI, and libkrun takes no ports for it");
             }
         }
-        if !tsi.inet && tsi.ports.is_some() {
-            self.invalid("tsi.ports", "are those of tsi.inet, which is off");
+        for (field, _) in of_inet.into_iter().filter(|(_, wanted)| *wanted && !tsi.inet) {
+            self.invalid(field, "is a matter of tsi.inet, which is off");
         }
     }
 

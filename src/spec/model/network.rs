@@ -15,9 +15,13 @@ pub struct Tsi {
     /// The guest's unix sockets; needs `krun_add_vsock`.
     #[serde(default)]
     pub unix: bool,
-    /// TCP ports of the guest that are open on the host. Where absent, all on which it listens; `[]` for none.
+    /// TCP ports of the guest that are open on the host under a number of the caller's choice.
     #[serde(default)]
-    pub ports: Option<Vec<Port>>,
+    pub ports: Vec<Port>,
+    /// Whether the guest's other ports stay closed on the host. Otherwise all on which it listens are open, under their
+    /// own numbers. Only libkrun before 1.17.0 can close them; later ones are refused.
+    #[serde(default)]
+    pub only_ports: bool,
 }
 
 fn yes() -> bool {
@@ -26,11 +30,11 @@ fn yes() -> bool {
 
 impl Default for Tsi {
     fn default() -> Tsi {
-        Tsi { inet: true, unix: false, ports: None }
+        Tsi { inet: true, unix: false, ports: Vec::new(), only_ports: false }
     }
 }
 
-/// A TCP port of the guest that is open on the host.
+/// A TCP port of the guest and its number on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

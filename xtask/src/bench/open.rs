@@ -11,9 +11,9 @@ use crate::command::find_program;
 use crate::debian;
 
 /// In krundl, what opens and looks up: `Handle::open` and `Handle::functions` of src/library/loader.rs.
-const LOADER: &str = "krundl::library::loader::Handle::*";
+const LOADER: &[&str] = &["krundl::library::loader::Handle::open", "krundl::library::loader::Handle::functions"];
 /// In both programs, everything.
-const ALL: &str = "measured";
+const ALL: &[&str] = &["measured"];
 
 pub(super) fn open(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let library = bench.libkrun()?;
@@ -38,18 +38,21 @@ pub(super) fn open(bench: &Bench<'_>) -> Result<Vec<Row>> {
     ])
 }
 
-/// The instructions that a program carries out in a function, or in several that do not call each other.
-fn instructions(program: &Path, library: &Path, function: &str) -> Result<f64> {
+/// The instructions that a program carries out in functions that do not call each other.
+fn instructions(program: &Path, library: &Path, functions: &[&str]) -> Result<f64> {
     if find_program("valgrind").is_none() {
         debian::install(&["valgrind"])?;
     }
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(format!("--toggle-collect={function}"));
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    command.args(functions.iter().map(|function| format!("--toggle-collect={function}")));
+    // Cargo's own, which would be searched as well.
+    command.env_remove("LD_LIBRARY_PATH");
     let output = command.arg(program).arg(library).output().context("could not start valgrind")?;
     let said = String::from_utf8_lossy(&output.stderr);
     let count = said.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse::<f64>().ok());
     match count {
         Some(count) if output.status.success() && count > 0.0 => Ok(count),
-        _ => bail!("valgrind counted nothing in {function} of {} ({}):\n{said}", program.display(), output.status),
+        _ => bail!("valgrind counted nothing in {functions:?} of {} ({}):\n{said}", program.display(), output.status),
     }
 }
