@@ -1,6 +1,9 @@
 //! What krundl asks of each libkrun, and what it refuses to ask. Pure: nothing here opens or starts anything.
 
+mod any;
 mod calls;
+mod laws;
+mod properties;
 mod releases;
 mod rules;
 mod subsets;
