@@ -80,7 +80,7 @@ fn findings(spec: &VmSpec, points: &[MountPoint], shell: bool) -> Findings {
 fn wish() -> impl Strategy<Value = (VmSpec, Findings)> {
     let point = select(vec![MountPoint::Exists, MountPoint::MissingTop, MountPoint::MissingBelow, MountPoint::Device]);
     // Rich ones, and such as are granted more often.
-    let spec = prop_oneof![any::spec(0.1), any::spec(0.3), any::spec(0.6)];
+    let spec = prop_oneof![any::spec(0.04), any::spec(0.15), any::spec(0.5)];
     (spec, vec(point, 1..4), prop::bool::weighted(0.8)).prop_map(|(spec, points, shell)| {
         let findings = findings(&spec, &points, shell);
         (spec, findings)
@@ -95,7 +95,7 @@ fn check<S: Strategy>(cases: u32, strategy: &S, property: impl Fn(S::Value) -> R
 #[test]
 fn a_plan_keeps_the_laws_and_calls_only_what_is_there_and_works() {
     let granted = Cell::new(0);
-    check(2000, &(wish(), library()), |((spec, findings), library)| {
+    check(1000, &(wish(), library()), |((spec, findings), library)| {
         let capabilities = library.capabilities();
         match negotiate(&spec, &findings, &capabilities) {
             Ok(plan) => {
@@ -114,7 +114,7 @@ fn a_plan_keeps_the_laws_and_calls_only_what_is_there_and_works() {
         }
         Ok(())
     });
-    assert!((200..1800).contains(&granted.get()), "{} of 2000 were granted", granted.get());
+    assert!((100..900).contains(&granted.get()), "{} of 1000 were granted", granted.get());
 }
 
 fn well_made(plan: &Plan, capabilities: &Capabilities) -> Result<(), TestCaseError> {
@@ -137,7 +137,7 @@ const TELLING: [F; 1] = [F::krun_set_tee_config_file];
 #[test]
 fn more_functions_never_refuse_more() {
     let won = Cell::new(0);
-    check(2000, &(wish(), library(), some_functions(30)), |((spec, findings), library, more)| {
+    check(1000, &(wish(), library(), some_functions(30)), |((spec, findings), library, more)| {
         let more = more.difference(FunctionSet::from_iter(TELLING));
         let richer = Library { functions: library.functions.union(more), ..library.clone() };
         let [before, after] = [&library, &richer].map(|library| negotiate(&spec, &findings, &library.capabilities()));
