@@ -11,10 +11,23 @@ use crate::error::AttemptKind;
 // libkrun exists for 64-bit machines only; a 32-bit process finds no library of its kind.
 type Header = raw::FileHeader64<Endianness>;
 
-/// Reads a file's bytes.
+/// Reads the bytes of a library for this process.
 pub(super) fn read(bytes: &[u8]) -> Result<FileReport, Refusal> {
     check_header(bytes)?;
-    let parsed = parse(bytes).map_err(|error| damaged(&error.to_string()))?;
+    read_as::<Header>(bytes)
+}
+
+/// Reads the bytes of a library for any machine.
+pub(super) fn read_any(bytes: &[u8]) -> Result<FileReport, Refusal> {
+    let head = Head::of(bytes)?;
+    head.check_kind()?;
+    let report =
+        if head.bits == 1 { read_as::<raw::FileHeader32<Endianness>>(bytes) } else { read_as::<Header>(bytes) };
+    report.map(|report| FileReport { architecture: machine(head.bits, head.machine), ..report })
+}
+
+fn read_as<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<FileReport, Refusal> {
+    let parsed = parse::<H>(bytes).map_err(|error| damaged(&error.to_string()))?;
     parsed.ok_or_else(|| damaged("it ends before the last byte that its headers promise"))
 }
 
@@ -31,25 +44,44 @@ fn check_header(bytes: &[u8]) -> Result<(), Refusal> {
     if !bytes.starts_with(b"\x7fELF") {
         return Err(no_library(bytes, "no ELF header"));
     }
-    let Some(head) = bytes.first_chunk::<20>() else { return Err(damaged("its header is cut off").ask_loader()) };
-    let (bits, little) = (head[4], head[5] == 1);
-    let number = |at: usize| match little {
-        true => u16::from_le_bytes([head[at], head[at + 1]]),
-        false => u16::from_be_bytes([head[at], head[at + 1]]),
-    };
-    let machine = machine(bits, number(18));
-    if machine != std::env::consts::ARCH || bits != 2 || little != cfg!(target_endian = "little") {
-        let endian = if little { "little" } else { "big" };
-        return Err(wrong(&format!("{machine} ({}-bit, {endian}-endian)", u32::from(bits) * 32)).ask_loader());
+    let head = Head::of(bytes)?;
+    let machine = machine(head.bits, head.machine);
+    if machine != std::env::consts::ARCH || head.bits != 2 || head.little != cfg!(target_endian = "little") {
+        let endian = if head.little { "little" } else { "big" };
+        return Err(wrong(&format!("{machine} ({}-bit, {endian}-endian)", u32::from(head.bits) * 32)).ask_loader());
     }
-    let what = match number(16) {
-        3 => return Ok(()),
-        1 => "an object file for linking",
-        2 => "a program",
-        4 => "a core dump",
-        _ => "an ELF file of another kind",
-    };
-    Err(Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library")).ask_loader())
+    head.check_kind()
+}
+
+/// What the first bytes tell.
+struct Head {
+    bits: u8,
+    little: bool,
+    kind: u16,
+    machine: u16,
+}
+
+impl Head {
+    fn of(bytes: &[u8]) -> Result<Head, Refusal> {
+        let Some(head) = bytes.first_chunk::<20>() else { return Err(damaged("its header is cut off").ask_loader()) };
+        let little = head[5] == 1;
+        let number = |at: usize| match little {
+            true => u16::from_le_bytes([head[at], head[at + 1]]),
+            false => u16::from_be_bytes([head[at], head[at + 1]]),
+        };
+        Ok(Head { bits: head[4], little, kind: number(16), machine: number(18) })
+    }
+
+    fn check_kind(&self) -> Result<(), Refusal> {
+        let what = match self.kind {
+            3 => return Ok(()),
+            1 => "an object file for linking",
+            2 => "a program",
+            4 => "a core dump",
+            _ => "an ELF file of another kind",
+        };
+        Err(Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library")).ask_loader())
+    }
 }
 
 fn wrong(built_for: &str) -> Refusal {
@@ -76,8 +108,8 @@ fn machine(bits: u8, number: u16) -> String {
 }
 
 /// `None` for a file that ends too early.
-fn parse(bytes: &[u8]) -> object::read::Result<Option<FileReport>> {
-    let header = Header::parse(bytes)?;
+fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::read::Result<Option<FileReport>> {
+    let header = H::parse(bytes)?;
     let endian = header.endian()?;
     let segments = header.program_headers(endian, bytes)?;
     // The loader maps what lies beyond the end without a word, and whoever touches it dies of SIGBUS.
@@ -88,7 +120,7 @@ fn parse(bytes: &[u8]) -> object::read::Result<Option<FileReport>> {
     let mut report = FileReport::empty(Identity::default());
     for segment in segments {
         if let Some(dynamic) = segment.dynamic(endian, bytes)? {
-            read_dynamic(&mut report, bytes, endian, segments, dynamic)?;
+            read_dynamic::<H>(&mut report, bytes, endian, segments, dynamic)?;
         }
         if let Some(mut notes) = segment.notes(endian, bytes)? {
             while let Some(note) = notes.next()? {
@@ -104,15 +136,15 @@ fn parse(bytes: &[u8]) -> object::read::Result<Option<FileReport>> {
 }
 
 /// Names from the dynamic segment, found as the loader finds them: through addresses, not through section headers.
-fn read_dynamic(
+fn read_dynamic<H: FileHeader<Endian = Endianness>>(
     report: &mut FileReport,
     bytes: &[u8],
     endian: Endianness,
-    segments: &[raw::ProgramHeader64<Endianness>],
-    dynamic: &[raw::Dyn64<Endianness>],
+    segments: &[H::ProgramHeader],
+    dynamic: &[H::Dyn],
 ) -> object::read::Result<()> {
     let entries = || dynamic.iter().take_while(|entry| entry.d_tag(endian) != raw::DT_NULL);
-    let value = |tag| entries().find(|entry| entry.d_tag(endian) == tag).map(|entry| entry.d_val(endian));
+    let value = |tag| entries().find(|entry| entry.d_tag(endian) == tag).map(|entry| entry.val(endian));
     let (Some(address), Some(size)) = (value(raw::DT_STRTAB), value(raw::DT_STRSZ)) else { return Ok(()) };
     let loaded = segments.iter().filter(|segment| segment.p_type(endian) == raw::PT_LOAD);
     let mut ranges = loaded.filter_map(|segment| segment.data_range(endian, bytes, address, size).ok().flatten());
@@ -139,7 +171,11 @@ fn read_dynamic(
 }
 
 /// The functions that other files can find in it; `None` without section headers.
-fn exports(bytes: &[u8], header: &Header, endian: Endianness) -> object::read::Result<Option<Vec<String>>> {
+fn exports<H: FileHeader<Endian = Endianness>>(
+    bytes: &[u8],
+    header: &H,
+    endian: Endianness,
+) -> object::read::Result<Option<Vec<String>>> {
     let sections = header.sections(endian, bytes)?;
     if sections.is_empty() {
         return Ok(None);

@@ -23,7 +23,7 @@ const MAX_SIZE: u64 = 512 << 20;
 pub struct FileReport {
     /// Which file it is.
     pub identity: Identity,
-    /// The architecture it is for, which is this process's: anything else is an error.
+    /// The architecture it is for; from [`inspect`] it is this process's, anything else is an error.
     pub architecture: String,
     /// The name that it gives itself (`DT_SONAME`, `LC_ID_DYLIB`).
     pub soname: Option<String>,
@@ -58,6 +58,7 @@ impl FileReport {
 /// What makes a file the one that it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Identity {
     /// Device.
     pub dev: u64,
@@ -119,8 +120,30 @@ pub fn inspect(path: &Path) -> Result<FileReport, AttemptError> {
     look(path).map_err(|refusal| refusal.error)
 }
 
+/// Reads a library of any system and architecture: one report for each part of the file (a Mach-O file can have
+/// several).
+///
+/// # Errors
+///
+/// As [`inspect`], but for [`AttemptKind::WrongArchitecture`].
+pub fn inspect_any(path: &Path) -> Result<Vec<FileReport>, AttemptError> {
+    let read = || {
+        let (bytes, identity) = read_file(path)?;
+        let is_elf = bytes.starts_with(b"\x7fELF");
+        let reports = if is_elf { vec![elf::read_any(&bytes)?] } else { macho::read_any(&bytes)? };
+        Ok(reports.into_iter().map(|report| complete(report, &identity, &bytes)).collect())
+    };
+    read().map_err(|refusal: Refusal| refusal.error)
+}
+
 /// [`inspect`], with what the loader may be asked after a refusal.
 pub(super) fn look(path: &Path) -> Result<FileReport, Refusal> {
+    let (bytes, identity) = read_file(path)?;
+    let report = if cfg!(target_os = "macos") { macho::read(&bytes)? } else { elf::read(&bytes)? };
+    Ok(complete(report, &identity, &bytes))
+}
+
+fn read_file(path: &Path) -> Result<(Vec<u8>, Identity), Refusal> {
     let (file, identity) = open(path)?;
     let mut bytes = Vec::with_capacity(identity.size as usize);
     // One byte more than allowed, in case it grew.
@@ -129,14 +152,18 @@ pub(super) fn look(path: &Path) -> Result<FileReport, Refusal> {
         .read_to_end(&mut bytes)
         .map_err(|error| Refusal::new(AttemptKind::Unreadable, format!("it cannot be read: {error}")))?;
     check_size(read as u64)?;
-    let mut report = if cfg!(target_os = "macos") { macho::read(&bytes)? } else { elf::read(&bytes)? };
+    Ok((bytes, identity))
+}
+
+/// Adds what stands outside the headers.
+fn complete(mut report: FileReport, identity: &Identity, bytes: &[u8]) -> FileReport {
     let build_id = report.identity.build_id.take();
-    report.identity = Identity { build_id, ..identity };
+    report.identity = Identity { build_id, ..identity.clone() };
     let is_libkrun = |exports: &Vec<String>| exports.iter().any(|name| name.starts_with("krun_"));
     if report.exports.as_ref().is_none_or(is_libkrun) {
-        report.firmware_names = firmware_names(&bytes);
+        report.firmware_names = firmware_names(bytes);
     }
-    Ok(report)
+    report
 }
 
 /// Opens a regular file and nothing else: opening a FIFO waits and opening a device may do something, so neither is
@@ -203,7 +230,7 @@ pub(super) fn no_library(bytes: &[u8], expected: &str) -> Refusal {
     Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library ({expected})")).ask_loader()
 }
 
-/// The names of libkrunfw in the bytes, `libkrunfw.so.5` or `libkrunfw-sev.so.5`, on macOS `libkrunfw.5.dylib`.
+/// The names of libkrunfw in the bytes, `libkrunfw.so.5` or `libkrunfw-sev.so.5`, for macOS `libkrunfw.5.dylib`.
 ///
 /// libkrun has the name as a literal, without an end mark and with other literals around it.
 fn firmware_names(bytes: &[u8]) -> Vec<String> {
@@ -229,7 +256,8 @@ fn firmware_names(bytes: &[u8]) -> Vec<String> {
 fn firmware_suffix(tail: &[u8]) -> Option<String> {
     let infix = ["-sev", "-tdx"].into_iter().find(|infix| tail.starts_with(infix.as_bytes())).unwrap_or("");
     let tail = &tail[infix.len()..];
-    let (before, after) = if cfg!(target_os = "macos") { (".", ".dylib") } else { (".so.", "") };
+    // A file of the other system mentions the other system's name.
+    let (before, after) = if tail.starts_with(b".so.") { (".so.", "") } else { (".", ".dylib") };
     let tail = tail.strip_prefix(before.as_bytes())?;
     let digits = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
     // Only the beginning of a number can be told from digits of the literal that follows.
