@@ -53,7 +53,7 @@ fn is_broken(attempt: &Attempt) -> bool {
 fn nothing_found(facts: &Facts<'_>) -> Check {
     const ID: Id = Id::LibraryFound;
     let broken: Vec<&Attempt> = facts.attempts.iter().filter(|attempt| is_broken(attempt)).collect();
-    let named = facts.attempts.iter().all(|attempt| is_named(attempt));
+    let named = facts.attempts.iter().all(is_named);
     let Some(first) = broken.first() else {
         let summary = match facts.attempts {
             [only] => format!("no libkrun: {} is not there", only.candidate),
