@@ -1,9 +1,11 @@
 //! What an ELF shared library says about itself.
 
+use std::fs::File;
+
 use object::Endianness;
 use object::elf as raw;
-use object::read::StringTable;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym};
+use object::read::{ReadCache, ReadRef, StringTable};
 
 use super::inspect::{FileReport, Identity, Refusal, no_library};
 use crate::error::AttemptKind;
@@ -11,23 +13,23 @@ use crate::error::AttemptKind;
 // libkrun exists for 64-bit machines only; a 32-bit process finds no library of its kind.
 type Header = raw::FileHeader64<Endianness>;
 
-/// Reads the bytes of a library for this process.
-pub(super) fn read(bytes: &[u8]) -> Result<FileReport, Refusal> {
-    check_header(bytes)?;
-    read_as::<Header>(bytes)
+/// Reads a library for this process. Of the file only what is needed is read: libkrunfw has 22 MB of other things.
+pub(super) fn read(file: &File, start: &[u8]) -> Result<FileReport, Refusal> {
+    check_header(start)?;
+    read_as::<Header>(file)
 }
 
-/// Reads the bytes of a library for any machine.
-pub(super) fn read_any(bytes: &[u8]) -> Result<FileReport, Refusal> {
-    let head = Head::of(bytes)?;
+/// Reads a library for any machine.
+pub(super) fn read_any(file: &File, start: &[u8]) -> Result<FileReport, Refusal> {
+    let head = Head::of(start)?;
     head.check_kind()?;
-    let report =
-        if head.bits == 1 { read_as::<raw::FileHeader32<Endianness>>(bytes) } else { read_as::<Header>(bytes) };
+    let report = if head.bits == 1 { read_as::<raw::FileHeader32<Endianness>>(file) } else { read_as::<Header>(file) };
     report.map(|report| FileReport { architecture: machine(head.bits, head.machine), ..report })
 }
 
-fn read_as<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<FileReport, Refusal> {
-    let parsed = parse::<H>(bytes).map_err(|error| damaged(&error.to_string()))?;
+fn read_as<H: FileHeader<Endian = Endianness>>(file: &File) -> Result<FileReport, Refusal> {
+    let cache = ReadCache::new(file);
+    let parsed = parse::<H, _>(&cache).map_err(|error| damaged(&error.to_string()))?;
     parsed.ok_or_else(|| damaged("it ends before the last byte that its headers promise"))
 }
 
@@ -108,19 +110,22 @@ fn machine(bits: u8, number: u16) -> String {
 }
 
 /// `None` for a file that ends too early.
-fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::read::Result<Option<FileReport>> {
+fn parse<'data, H: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
+    bytes: R,
+) -> object::read::Result<Option<FileReport>> {
     let header = H::parse(bytes)?;
     let endian = header.endian()?;
     let segments = header.program_headers(endian, bytes)?;
     // The loader maps what lies beyond the end without a word, and whoever touches it dies of SIGBUS.
     let ends = segments.iter().map(|segment| segment.file_range(endian)).map(|(at, size)| at.checked_add(size));
-    if ends.into_iter().any(|end| end.is_none_or(|end| end > bytes.len() as u64)) {
+    let length = bytes.len().unwrap_or(0);
+    if ends.into_iter().any(|end| end.is_none_or(|end| end > length)) {
         return Ok(None);
     }
     let mut report = FileReport::empty(Identity::default());
     for segment in segments {
         if let Some(dynamic) = segment.dynamic(endian, bytes)? {
-            read_dynamic::<H>(&mut report, bytes, endian, segments, dynamic)?;
+            read_dynamic::<H, R>(&mut report, bytes, endian, segments, dynamic)?;
         }
         if let Some(mut notes) = segment.notes(endian, bytes)? {
             while let Some(note) = notes.next()? {
@@ -136,9 +141,9 @@ fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::read::Resu
 }
 
 /// Names from the dynamic segment, found as the loader finds them: through addresses, not through section headers.
-fn read_dynamic<H: FileHeader<Endian = Endianness>>(
+fn read_dynamic<'data, H: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
     report: &mut FileReport,
-    bytes: &[u8],
+    bytes: R,
     endian: Endianness,
     segments: &[H::ProgramHeader],
     dynamic: &[H::Dyn],
@@ -171,8 +176,8 @@ fn read_dynamic<H: FileHeader<Endian = Endianness>>(
 }
 
 /// The functions that other files can find in it; `None` without section headers.
-fn exports<H: FileHeader<Endian = Endianness>>(
-    bytes: &[u8],
+fn exports<'data, H: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
+    bytes: R,
     header: &H,
     endian: Endianness,
 ) -> object::read::Result<Option<Vec<String>>> {

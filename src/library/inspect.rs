@@ -4,8 +4,8 @@
 //! and a truncated library that it accepts kills the process with SIGBUS.
 
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -127,43 +127,68 @@ pub fn inspect(path: &Path) -> Result<FileReport, AttemptError> {
 ///
 /// As [`inspect`], but for [`AttemptKind::WrongArchitecture`].
 pub fn inspect_any(path: &Path) -> Result<Vec<FileReport>, AttemptError> {
-    let read = || {
-        let (bytes, identity) = read_file(path)?;
-        let is_elf = bytes.starts_with(b"\x7fELF");
-        let reports = if is_elf { vec![elf::read_any(&bytes)?] } else { macho::read_any(&bytes)? };
-        Ok(reports.into_iter().map(|report| complete(report, &identity, &bytes)).collect())
+    let read = || -> Result<Vec<FileReport>, Refusal> {
+        let (file, identity) = open(path)?;
+        let start = start(&file)?;
+        let is_elf = start.starts_with(b"\x7fELF");
+        let reports = if is_elf { vec![elf::read_any(&file, &start)?] } else { macho::read_any(&read_whole(&file)?)? };
+        reports.into_iter().map(|report| complete(report, &identity, &file)).collect()
     };
-    read().map_err(|refusal: Refusal| refusal.error)
+    read().map_err(|refusal| refusal.error)
 }
 
 /// [`inspect`], with what the loader may be asked after a refusal.
 pub(super) fn look(path: &Path) -> Result<FileReport, Refusal> {
-    let (bytes, identity) = read_file(path)?;
-    let report = if cfg!(target_os = "macos") { macho::read(&bytes)? } else { elf::read(&bytes)? };
-    Ok(complete(report, &identity, &bytes))
+    let (file, identity) = open(path)?;
+    let report =
+        if cfg!(target_os = "macos") { macho::read(&read_whole(&file)?)? } else { elf::read(&file, &start(&file)?)? };
+    complete(report, &identity, &file)
 }
 
-fn read_file(path: &Path) -> Result<(Vec<u8>, Identity), Refusal> {
-    let (file, identity) = open(path)?;
-    let mut bytes = Vec::with_capacity(identity.size as usize);
+/// The first bytes, by which every kind of file is told.
+fn start(file: &File) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = vec![0; 64];
+    let read = read_piece(file, &mut bytes, 0).map_err(unreadable)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+fn read_whole(mut file: &File) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
     // One byte more than allowed, in case it grew.
-    let read = file
-        .take(MAX_SIZE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Refusal::new(AttemptKind::Unreadable, format!("it cannot be read: {error}")))?;
+    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    let read = file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     check_size(read as u64)?;
-    Ok((bytes, identity))
+    Ok(bytes)
+}
+
+fn unreadable(error: std::io::Error) -> Refusal {
+    Refusal::new(AttemptKind::Unreadable, format!("it cannot be read: {error}"))
+}
+
+/// Fills the piece from there on; less only at the end of the file.
+fn read_piece(file: &File, piece: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < piece.len() {
+        match file.read_at(&mut piece[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// Adds what stands outside the headers.
-fn complete(mut report: FileReport, identity: &Identity, bytes: &[u8]) -> FileReport {
+fn complete(mut report: FileReport, identity: &Identity, file: &File) -> Result<FileReport, Refusal> {
     let build_id = report.identity.build_id.take();
     report.identity = Identity { build_id, ..identity.clone() };
     let is_libkrun = |exports: &Vec<String>| exports.iter().any(|name| name.starts_with("krun_"));
     if report.exports.as_ref().is_none_or(is_libkrun) {
-        report.firmware_names = firmware_names(bytes);
+        report.firmware_names = firmware_names_in(file, 1 << 18).map_err(unreadable)?;
     }
-    report
+    Ok(report)
 }
 
 /// Opens a regular file and nothing else: opening a FIFO waits and opening a device may do something, so neither is
@@ -230,26 +255,39 @@ pub(super) fn no_library(bytes: &[u8], expected: &str) -> Refusal {
     Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library ({expected})")).ask_loader()
 }
 
-/// The names of libkrunfw in the bytes, `libkrunfw.so.5` or `libkrunfw-sev.so.5`, for macOS `libkrunfw.5.dylib`.
+/// What every name of libkrunfw begins with.
+const STEM: &[u8] = b"libkrunfw";
+
+/// The names of libkrunfw in a file, `libkrunfw.so.5` or `libkrunfw-sev.so.5`, for macOS `libkrunfw.5.dylib`.
 ///
-/// libkrun has the name as a literal, without an end mark and with other literals around it.
-fn firmware_names(bytes: &[u8]) -> Vec<String> {
-    const STEM: &[u8] = b"libkrunfw";
+/// libkrun has the name as a literal, without an end mark and with other literals around it. The file is read in pieces
+/// of that size.
+fn firmware_names_in(file: &File, size: usize) -> std::io::Result<Vec<String>> {
+    /// More than the longest name.
+    const OVERLAP: usize = 64;
+    let mut piece = vec![0; size];
     let mut names = Vec::new();
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == STEM[0]) {
-        rest = &rest[at..];
-        match rest.strip_prefix(STEM) {
-            Some(tail) => {
-                names.extend(firmware_suffix(tail).map(|suffix| format!("libkrunfw{suffix}")));
-                rest = tail;
-            }
-            None => rest = &rest[1..],
+    let mut offset = 0;
+    loop {
+        let filled = read_piece(file, &mut piece, offset)?;
+        // A name that begins near the end may go on in the next piece, where it is whole.
+        let is_last = filled < size;
+        let until = if is_last { filled } else { size - OVERLAP };
+        names.extend(firmware_names(&piece[..filled], until));
+        if is_last {
+            break;
         }
+        offset += until as u64;
     }
     names.sort();
     names.dedup();
-    names
+    Ok(names)
+}
+
+/// Those that begin before `until`.
+fn firmware_names(bytes: &[u8], until: usize) -> impl Iterator<Item = String> {
+    let starts = memchr::memmem::find_iter(bytes, STEM).take_while(move |at| *at < until);
+    starts.filter_map(|at| Some(format!("libkrunfw{}", firmware_suffix(&bytes[at + STEM.len()..])?)))
 }
 
 /// What stands after `libkrunfw`, up to and with the number.
@@ -276,9 +314,14 @@ mod tests {
     #[test]
     fn names_of_libkrunfw_are_found_among_other_literals() {
         let bytes =
-            b"\0libkrunlibkrunfw.so.5krunfw_get_kernel\0load libkrunfw-sev.so.4\nlibkrunfw.so.5libkrunfw.solibk";
-        assert_eq!(firmware_names(bytes), ["libkrunfw-sev.so.4", "libkrunfw.so.5"]);
-        assert!(firmware_names(b"").is_empty());
+            b"\0libkrunlibkrunfw.so.5krunfw_get_kernel\0load libkrunfw-sev.so.14\nlibkrunfw.so.5libkrunfw.solibk";
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+        // In one piece, and in pieces that end within a name and within its number.
+        for size in [4096, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80] {
+            assert_eq!(firmware_names_in(&file, size).unwrap(), ["libkrunfw-sev.so.14", "libkrunfw.so.5"], "{size}");
+        }
+        assert!(firmware_names_in(&tempfile::tempfile().unwrap(), 4096).unwrap().is_empty());
     }
 
     #[test]
