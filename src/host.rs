@@ -151,3 +151,28 @@ pub fn hypervisor_framework() -> Option<bool> {
 pub fn hypervisor_framework() -> Option<bool> {
     None
 }
+
+/// The version of macOS, as its kernel answers.
+#[cfg(target_os = "macos")]
+pub fn macos_version() -> Option<String> {
+    let mut answer = [0u8; 64];
+    let mut size = answer.len();
+    // SAFETY: the name is a C string, and no more is written than the size that is told.
+    let failed = unsafe {
+        libc::sysctlbyname(
+            c"kern.osproductversion".as_ptr(),
+            answer.as_mut_ptr().cast(),
+            &mut size,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    let text = std::ffi::CStr::from_bytes_until_nul(&answer).ok()?.to_str().ok()?;
+    (failed == 0).then(|| text.to_owned())
+}
+
+/// Only macOS has one.
+#[cfg(not(target_os = "macos"))]
+pub fn macos_version() -> Option<String> {
+    None
+}

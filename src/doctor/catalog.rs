@@ -209,6 +209,10 @@ catalog! {
             "Whether gvproxy is in PATH, which connects guests to the network without privileges.",
             "Not needed for mounts.",
             "Install gvproxy (gvisor-tap-vsock).";
+        HostMacos => "host.macos":
+            "macOS: its version, as the kernel answers.",
+            "It cannot be told.",
+            "Nothing: it is there for reports.";
         HostHypervisor => "host.hypervisor":
             "macOS: whether the processor and the system have Hypervisor.framework (kern.hv_support).",
             "No guest runs here.",
@@ -324,7 +328,9 @@ pub fn markdown() -> String {
         alone.\n\n\
         The exit status is 0 when nothing fails, 1 when something does (with `--strict`: or warns), 2 when used wrongly. \
         The commands that a remedy gives are those of the distribution at hand. `--redact` takes the user's name, home \
-        and host out of the report, for pasting it in public.\n"
+        and host out of the report, for pasting it in public.\n\n\
+        For reports of the form name, status, detail, fix: the name is the id, the detail the summary, the fix the fix; a \
+        crash is a failure, and what was skipped is a warning.\n"
         .to_owned();
     for group in Group::ALL {
         let _ = write!(text, "\n## {} (`{}`)\n\n", group.title(), group.name());

@@ -52,7 +52,8 @@ pub(super) fn look(world: &World, chosen: Option<&Path>, tried: &[String]) -> Ve
     let mut others = Vec::new();
     for candidate in candidates(&Options { path: None, directory: None, environment, skip: Vec::new() }) {
         let Target::Path(path) = &candidate.target else { continue };
-        let Ok(real_path) = path.canonicalize() else { continue };
+        // Mostly there is nothing, which one look tells.
+        let Some(real_path) = path.exists().then(|| path.canonicalize().ok()).flatten() else { continue };
         if seen.contains(&real_path) || tried.contains(&candidate.name()) {
             continue;
         }

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +43,8 @@ pub struct Machine {
     pub open_files: (Option<u64>, Option<u64>),
     /// The version of Landlock's interface.
     pub landlock: Option<u32>,
+    /// macOS: its version.
+    pub macos_version: Option<String>,
     /// macOS: whether there is a hypervisor.
     pub hypervisor_framework: Option<bool>,
 }
@@ -62,6 +64,7 @@ impl Machine {
             groups: groups.map(|group| group.as_raw()).collect(),
             open_files: (limit.current, limit.maximum),
             landlock: host::landlock_abi(),
+            macos_version: host::macos_version(),
             hypervisor_framework: host::hypervisor_framework(),
         }
     }
@@ -121,9 +124,11 @@ impl World {
 
     /// The flags of the first processor.
     pub(super) fn processor_flags(&self) -> Vec<String> {
-        let text = self.read("/proc/cpuinfo").unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
-        let flags = line.and_then(|line| line.split_once(':')).map_or("", |(_, flags)| flags);
+        // Only as far as the first one: the kernel takes its time over each.
+        let Ok(file) = File::open(self.at("/proc/cpuinfo")) else { return Vec::new() };
+        let mut lines = BufReader::new(file).lines().map_while(Result::ok);
+        let line = lines.find(|line| line.starts_with("flags") || line.starts_with("Features"));
+        let flags = line.as_deref().and_then(|line| line.split_once(':')).map_or("", |(_, flags)| flags);
         flags.split_whitespace().map(str::to_owned).collect()
     }
 

@@ -208,6 +208,7 @@ fn confidential_guests_under_a_plain_name() {
 fn a_mac_without_libkrun() {
     let mut made = Made::new();
     made.world.machine.is_mac = true;
+    made.world.machine.macos_version = Some("15.5".to_owned());
     made.world.machine.hypervisor_framework = Some(true);
     made.world.machine.kvm = krundl::host::Kvm::default();
     assert_as_before("a-mac", &made);

@@ -56,6 +56,7 @@ impl Made {
             groups: vec![1000, 104],
             open_files: (Some(1024), Some(1_048_576)),
             landlock: Some(6),
+            macos_version: None,
             hypervisor_framework: None,
         };
         let world = World { root: Some(root), environment, path: Some("/usr/bin".into()), machine };

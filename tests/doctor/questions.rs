@@ -168,6 +168,16 @@ fn a_comparison_says_what_a_release_would_add() {
 }
 
 #[test]
+fn a_session_that_is_older_than_its_group_is_told_to_log_in_again() {
+    let mut made = Made::new();
+    made.world.machine.groups = vec![1000];
+    made.world.machine.kvm = krundl::host::Kvm { exists: true, ..krundl::host::Kvm::default() };
+    assert_eq!(check(&report(&made), "kvm").commands, ["sudo usermod -aG kvm $USER"]);
+    made.file("/etc/group", "kvm:x:104:bob,anna\n");
+    assert_eq!(check(&report(&made), "kvm").commands, ["newgrp kvm"]);
+}
+
+#[test]
 fn only_some_checks_make_a_report_of_their_own() {
     let mut made = Made::new();
     made.options.only = vec!["host".to_owned(), "library.found".to_owned()];

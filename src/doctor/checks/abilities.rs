@@ -1,9 +1,9 @@
 //! What the library's functions can do.
 
-use super::Facts;
 use crate::capabilities::{Capabilities, Generation, Support};
 use crate::doctor::catalog::Id;
 use crate::doctor::check::{By, Check, Remedy, Status};
+use crate::doctor::compare::Comparison;
 use crate::symbols::Function;
 
 /// Every ability, for a library whose functions may mean anything.
@@ -20,13 +20,13 @@ const ABILITIES: [Id; 10] = [
     Id::Features,
 ];
 
-pub(super) fn all(capabilities: &Capabilities, facts: &Facts<'_>) -> Vec<Check> {
+pub(super) fn all(capabilities: &Capabilities) -> Vec<Check> {
     if capabilities.generation != Generation::One {
         return ABILITIES.map(|id| Check::skip(id, "unknown: its functions speak another language")).to_vec();
     }
     use Function as F;
     let of = |ability: Ability| ability.check(capabilities);
-    let mut checks = vec![
+    vec![
         of(Ability {
             id: Id::Mounts,
             function: F::krun_add_virtiofs,
@@ -85,15 +85,12 @@ pub(super) fn all(capabilities: &Capabilities, facts: &Facts<'_>) -> Vec<Check> 
             lacking: Status::Warn,
         }),
         features(capabilities),
-    ];
-    if let Some(comparison) = facts.comparison {
-        checks.push(
-            Check::pass(Id::Compare, comparison.summary())
-                .detail(comparison.lines())
-                .known(By::Symbol, "krundl's table"),
-        );
-    }
-    checks
+    ]
+}
+
+/// What another release would add.
+pub(super) fn compare(comparison: &Comparison) -> Check {
+    Check::pass(Id::Compare, comparison.summary()).detail(comparison.lines()).known(By::Symbol, "krundl's table")
 }
 
 /// Something that rests on one function.

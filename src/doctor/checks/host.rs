@@ -11,7 +11,7 @@ const DEVICE: &str = "/dev/kvm";
 
 pub(super) fn all(facts: &Facts<'_>) -> Vec<Check> {
     if facts.world.machine.is_mac {
-        return vec![hypervisor(facts), entitlement(facts), files(facts)];
+        return vec![files(facts), macos(facts), hypervisor(facts), entitlement(facts)];
     }
     vec![
         kvm(facts),
@@ -95,7 +95,12 @@ fn no_access(facts: &Facts<'_>) -> Remedy {
         Some(group) if machine.groups.contains(&group) => Remedy::words("give its group the right to use the device")
             .command(format!("{}chmod g+rw {DEVICE}", sudo(facts))),
         Some(group) if group != 0 => {
-            let name = world.group(group).map_or_else(|| group.to_string(), |(name, _)| name);
+            let (name, members) = world.group(group).unwrap_or_else(|| (group.to_string(), Vec::new()));
+            let user = world.environment.user.as_deref().and_then(|user| user.to_str());
+            if user.is_some_and(|user| members.iter().any(|member| member == user)) {
+                return Remedy::words(format!("you are in the group {name}, and this session is older: log in again"))
+                    .command(format!("newgrp {name}"));
+            }
             Remedy::words(format!("join the group {name}, then log in again"))
                 .command(format!("sudo usermod -aG {name} $USER"))
         }
@@ -208,6 +213,14 @@ fn program(facts: &Facts<'_>, id: Id, name: &str, package: Package<'_>) -> Check
         Some(path) => Check::pass(id, path.display().to_string()).known(By::File, "in PATH, executable"),
         None => Check::skip(id, format!("{name} is not in PATH; it is only needed for networks through it"))
             .mend(facts.distribution.install(package, facts.world.is_root())),
+    }
+}
+
+fn macos(facts: &Facts<'_>) -> Check {
+    const ID: Id = Id::HostMacos;
+    match &facts.world.machine.macos_version {
+        Some(version) => Check::pass(ID, format!("macOS {version}")).known(By::Asked, "kern.osproductversion"),
+        None => Check::skip(ID, "the kernel does not tell"),
     }
 }
 

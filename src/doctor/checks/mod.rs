@@ -45,8 +45,9 @@ pub(super) struct Facts<'a> {
 /// All checks that apply, in the order of the catalog.
 pub(super) fn all(facts: &Facts<'_>) -> Vec<Check> {
     let mut checks = library::all(facts);
+    checks.extend(facts.capabilities.iter().flat_map(|capabilities| abilities::all(capabilities)));
+    checks.extend(facts.comparison.map(abilities::compare));
     if let Some(capabilities) = facts.capabilities {
-        checks.extend(abilities::all(capabilities, facts));
         checks.extend(firmware::all(capabilities, facts));
     }
     checks.extend(host::all(facts));
