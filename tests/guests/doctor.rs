@@ -1,5 +1,8 @@
 //! `krundl doctor --boot`, with real libkruns: what it proves, and what it says where nothing can be proved.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -48,6 +51,56 @@ pub fn a_real_libkrun_is_told_by_its_release(stage: &Stage) {
     assert!(range.matches(&stage.version) && range.comparators.len() <= 2, "{range}");
     assert_eq!(status(&report, "firmware.found"), "fail", "there is none beside it");
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// A fresh machine is led to a passing boot by nothing but the report's own commands. They get libkrun and libkrunfw
+/// from krundl's tasks, whose place is taken by a script that knows where the lab has them.
+pub fn a_fresh_machine_is_led_to_a_passing_boot(stage: &Stage) {
+    let place = |file: &Path| file.canonicalize().expect("it is there").parent().expect("a directory").to_owned();
+    let libkrun = place(&stage.library());
+    let firmware = place(&stage.library().with_file_name("libkrunfw.so.5"));
+    let bin = stage.dir("bin");
+    let tasks = format!(
+        "#!/bin/sh\ncase \"$*\" in\n  \"xtask libkrun \"*) echo {} ;;\n  \"xtask firmware\") echo {} ;;\n  *) exit 2 ;;\nesac\n",
+        libkrun.display(),
+        firmware.display()
+    );
+    fs::write(bin.join("cargo"), tasks).expect("a script");
+    fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH"));
+    let installed = Installed;
+
+    let look = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_krundl")).args(["doctor", "--json"]).args(more).output();
+        let output = output.expect("krundl runs");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (output.status.code(), report)
+    };
+    let (status_before, report) = look(&[]);
+    assert_eq!((status_before, status(&report, "library.found")), (Some(1), "fail"), "{report:#}");
+    let failing = report["checks"].as_array().expect("checks").iter().filter(|check| check["status"] == "fail");
+    for command in failing.flat_map(|check| check["commands"].as_array().expect("commands")) {
+        let command = command.as_str().expect("a command");
+        let done = Command::new("sh").args(["-c", command]).env("PATH", &path).status().expect("sh runs");
+        assert!(done.success(), "{command}");
+    }
+    let (status_after, report) = look(&["--boot"]);
+    assert_eq!(status_after, Some(0), "{report:#}");
+    assert_eq!(status(&report, "proof.write"), "pass");
+    drop(installed);
+}
+
+/// What the commands have put into the lab's own directories goes again.
+struct Installed;
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        for entry in fs::read_dir("/usr/local/lib").into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("libkrun") {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
 }
 
 /// On a machine whose /dev/kvm cannot be used, the true reason.
