@@ -77,24 +77,21 @@ pub(super) fn judge(capabilities: &Capabilities) -> (Levels, Vec<Doubt>) {
 }
 
 fn doubts(capabilities: &Capabilities) -> Vec<Doubt> {
+    let functions = capabilities.observation.functions.iter();
+    let supports = functions.map(|function| (function.symbol().group, capabilities.support(function), function));
+    let doubtful: Vec<_> = supports.filter(|(_, support, _)| *support != Support::Yes).collect();
     let mut doubts = Vec::new();
-    for group in Group::ALL {
-        let of_group = || capabilities.observation.functions.iter().filter(|f| f.symbol().group == *group);
-        let names = |support: Support| {
-            of_group()
-                .filter(|f| capabilities.support(*f) == support)
-                .map(Function::name)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+    for group in Group::ALL.iter().filter(|group| doubtful.iter().any(|(of, ..)| of == *group)) {
         for (support, why) in [
             (Support::Refuses, "there and refuse: this build lacks what they need"),
             (Support::NoEffect, "there and accept without doing anything: this build lacks what they need"),
             (Support::Unknown, "there, and whether this build means them cannot be told"),
         ] {
-            let names = names(support);
+            let these = doubtful.iter().filter(|(of, found, _)| of == group && *found == support);
+            let names: Vec<&str> = these.map(|(_, _, function)| function.name()).collect();
             if !names.is_empty() {
-                doubts.push(Doubt { group: group.name().to_owned(), why: format!("{why}: {names}") });
+                let why = format!("{why}: {}", names.join(", "));
+                doubts.push(Doubt { group: group.name().to_owned(), why });
             }
         }
     }

@@ -150,7 +150,7 @@ pub(super) fn judge(observation: &Observation) -> Version {
 fn fingerprint(observation: &Observation) -> Vec<Witness> {
     let present = observation.functions;
     let mut witnesses = Vec::new();
-    if let Some(newest) = present.iter().max_by_key(|f| f.since()) {
+    if let Some(newest) = present.iter().max_by_key(|f| f.since_numbers()) {
         witnesses.push(Witness {
             kind: EvidenceKind::FunctionPresent,
             span: Span::from(newest.since()),
@@ -165,7 +165,7 @@ fn fingerprint(observation: &Observation) -> Vec<Witness> {
                 });
             }
         }
-        if let Some(oldest) = absent(present).min_by_key(|f| f.since()) {
+        if let Some(oldest) = absent(present).min_by_key(|f| f.since_numbers()) {
             witnesses.push(Witness {
                 kind: EvidenceKind::FunctionAbsent,
                 span: Span::below(oldest.since()),
@@ -222,7 +222,8 @@ fn following(release: &Release) -> Release {
 
 /// Functions that are not there although the build is one that has them.
 fn absent(present: FunctionSet) -> impl Iterator<Item = Function> {
-    Function::ALL.iter().copied().filter(move |function| {
+    let lacking = FunctionSet::ALL.difference(present).iter();
+    lacking.filter(move |function| {
         let symbol = function.symbol();
         let built = match symbol.without {
             Without::Always | Without::Refuses | Without::NoEffect => true,
@@ -232,7 +233,7 @@ fn absent(present: FunctionSet) -> impl Iterator<Item = Function> {
                 other.build == symbol.build && matches!(other.without, Without::Absent | Without::AbsentSince(_))
             }),
         };
-        built && !present.contains(*function) && last_release(*function).is_none()
+        built && last_release(*function).is_none()
     })
 }
 

@@ -65,13 +65,13 @@ impl Firmware {
     pub(super) fn of(report: &FileReport, path: &Path, flavour: Flavour, environment: &Environment) -> Firmware {
         let mut firmware = wanted(report, flavour);
         if let Some(wanted) = firmware.wanted.clone() {
-            firmware.look(&wanted, &places(report, path, environment));
+            firmware.look(&wanted, places(report, path, environment));
         }
         firmware
     }
 
     /// Takes the first file of that name that is one.
-    fn look(&mut self, wanted: &str, places: &[Place]) {
+    fn look(&mut self, wanted: &str, places: impl Iterator<Item = Place>) {
         for place in places {
             let file = place.dir.join(wanted);
             let judged = judge(&file, wanted, place.of_loader);
@@ -243,9 +243,8 @@ impl Place {
 }
 
 /// Where it is looked for, in order, each directory once.
-fn places(report: &FileReport, path: &Path, environment: &Environment) -> Vec<Place> {
+fn places(report: &FileReport, path: &Path, environment: &Environment) -> impl Iterator<Item = Place> {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let parents: Vec<&Path> = [real.parent(), path.parent()].into_iter().flatten().collect();
     // The loader takes $ORIGIN from the name by which the library was opened.
     let origin = path.parent().unwrap_or(Path::new("/"));
     let expand = |dirs: &[String]| -> Vec<PathBuf> {
@@ -254,16 +253,17 @@ fn places(report: &FileReport, path: &Path, environment: &Environment) -> Vec<Pl
         dirs.map(PathBuf::from).filter(|dir| dir.is_absolute()).collect()
     };
     let of_loader = [expand(&report.rpath), environment.loader_dirs(), expand(&report.runpath)].concat();
-    let mut places: Vec<Place> = of_loader.into_iter().map(|dir| Place { dir, of_loader: true }).collect();
-    let others = parents.into_iter().map(Path::to_owned).chain(environment.well_known_dirs());
-    places.extend(others.map(|dir| Place { dir, of_loader: false }));
+    let beside: Vec<PathBuf> = [real.parent(), path.parent()].into_iter().flatten().map(Path::to_owned).collect();
+    // Mostly it is beside libkrun, so the others are only made up when that is not so.
+    let well_known = std::iter::once_with(|| environment.well_known_dirs()).flatten();
+    let of_loader = of_loader.into_iter().map(|dir| Place { dir, of_loader: true });
+    let others = beside.into_iter().chain(well_known).map(|dir| Place { dir, of_loader: false });
     let mut seen = Vec::new();
-    places.retain(|place| {
+    of_loader.chain(others).filter(move |place| {
         let new = !seen.contains(&place.dir);
         seen.push(place.dir.clone());
         new
-    });
-    places
+    })
 }
 
 /// Whether this file is it, and whether loading it by path satisfies libkrun's question: the loader compares sonames.

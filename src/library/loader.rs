@@ -24,7 +24,28 @@ pub(super) const FIRMWARE: c_int = unix::RTLD_NOW | unix::RTLD_GLOBAL;
 pub(super) struct Handle {
     raw: *mut c_void,
     /// Where the library lies in memory.
+    place: Place,
+}
+
+/// Where a library lies in memory.
+#[derive(Clone, Copy)]
+struct Place {
     base: *const c_void,
+    /// Its end; null where nobody tells.
+    end: *const c_void,
+}
+
+impl Place {
+    const NOWHERE: Place = Place { base: std::ptr::null(), end: std::ptr::null() };
+
+    /// Whether an address lies in the library. dladdr reads through the library's symbols each time, so it is only
+    /// asked where the end is not known.
+    fn has(self, address: *const c_void) -> bool {
+        match self.end.is_null() {
+            true => containing(address).is_some_and(|(base, _)| base == self.base),
+            false => (self.base..self.end).contains(&address),
+        }
+    }
 }
 
 impl Handle {
@@ -36,6 +57,7 @@ impl Handle {
     /// # Safety
     ///
     /// The library's constructors and those of what it is linked with run in this process: the caller vouches for them.
+    #[inline(never)] // The benchmark counts what happens in it.
     pub(super) unsafe fn open(target: &OsStr, flags: c_int) -> Result<Handle, String> {
         // SAFETY: the caller vouches for the constructors; there will be no destructors.
         let library = unsafe { unix::Library::open(Some(target), flags) };
@@ -45,7 +67,7 @@ impl Handle {
             None => error.to_string(),
         })?;
         let raw = library.into_raw();
-        Ok(Handle { raw, base: base(raw) })
+        Ok(Handle { raw, place: place(raw) })
     }
 
     /// A library that is open already, by its soname or path.
@@ -53,7 +75,7 @@ impl Handle {
         // SAFETY: RTLD_NOLOAD opens nothing, so no constructor runs.
         let library = unsafe { unix::Library::open(Some(target), LAZY | libc::RTLD_NOLOAD) };
         let raw = library.ok()?.into_raw();
-        Some(Handle { raw, base: base(raw) })
+        Some(Handle { raw, place: place(raw) })
     }
 
     /// The address of one of its functions; null if it does not have it.
@@ -62,18 +84,16 @@ impl Handle {
     /// there: only what lies in this very library counts.
     pub(super) fn find(self, name: &CStr) -> *const c_void {
         let address = look_up(self.raw, name);
-        if address.is_null() || containing(address).is_none_or(|(base, _)| base != self.base) {
-            return std::ptr::null();
-        }
-        address
+        if address.is_null() || !self.place.has(address) { std::ptr::null() } else { address }
     }
 
     /// The file, as the loader has it.
     pub(super) fn path(self) -> Option<PathBuf> {
-        containing(self.base).map(|(_, path)| path)
+        containing(self.place.base).map(|(_, path)| path)
     }
 
     /// Pointers to libkrun's functions in it.
+    #[inline(never)] // As above.
     pub(super) fn functions(self) -> Functions {
         // SAFETY: each address is null or that of this library's function of that name, and the library is never
         // closed. That the name stands for the table's signature is libkrun's stable C interface.
@@ -103,9 +123,9 @@ fn containing(address: *const c_void) -> Option<(*const c_void, PathBuf)> {
     Some((info.dli_fbase.cast_const(), PathBuf::from(OsStr::from_bytes(name.to_bytes()))))
 }
 
-/// Where an open library lies: where its dynamic section does.
+/// Where an open library lies: from the first to the last of the segments that its dynamic section is among.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn base(handle: *mut c_void) -> *const c_void {
+fn place(handle: *mut c_void) -> Place {
     /// The public beginning of glibc's `struct link_map`.
     #[repr(C)]
     struct LinkMap {
@@ -117,11 +137,44 @@ fn base(handle: *mut c_void) -> *const c_void {
     // SAFETY: the handle is open, and RTLD_DI_LINKMAP writes one pointer.
     let failed = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) } != 0;
     if failed || map.is_null() {
-        return std::ptr::null();
+        return Place::NOWHERE;
     }
     // SAFETY: the map is the loader's and lives as long as the library, which is never closed.
-    let dynamic = unsafe { (*map).dynamic };
-    containing(dynamic).map_or(std::ptr::null(), |(base, _)| base)
+    let mut search = Search { dynamic: unsafe { (*map).dynamic }, found: Place::NOWHERE };
+    // SAFETY: the function is called before this returns, with the search that it expects.
+    unsafe { libc::dl_iterate_phdr(Some(look_at), (&raw mut search).cast()) };
+    search.found
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+struct Search {
+    dynamic: *const c_void,
+    found: Place,
+}
+
+/// Ends the search at the library with that dynamic section.
+///
+/// # Safety
+///
+/// For dl_iterate_phdr, with a [`Search`].
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+unsafe extern "C" fn look_at(info: *mut libc::dl_phdr_info, _: libc::size_t, search: *mut c_void) -> c_int {
+    // SAFETY: the loader's description of one library and its program headers, and a search of ours.
+    let (info, search) = unsafe { (&*info, &mut *search.cast::<Search>()) };
+    // SAFETY: as above.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    let address = |at: u64| (info.dlpi_addr.wrapping_add(at)) as *const c_void;
+    let dynamic = headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC);
+    if dynamic.is_none_or(|header| address(header.p_vaddr) != search.dynamic) {
+        return 0;
+    }
+    let loaded = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
+    let base = loaded().map(|header| address(header.p_vaddr)).min();
+    let end = loaded().map(|header| address(header.p_vaddr.wrapping_add(header.p_memsz))).max();
+    if let (Some(base), Some(end)) = (base, end) {
+        search.found = Place { base, end };
+    }
+    1
 }
 
 /// Where an open library lies: where the first of libkrun's or libkrunfw's functions does that is found through it.
@@ -129,11 +182,11 @@ fn base(handle: *mut c_void) -> *const c_void {
 /// Without dlinfo this is the best there is: a library that has none of them itself and is linked with one that has is
 /// taken for that one.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn base(handle: *mut c_void) -> *const c_void {
+fn place(handle: *mut c_void) -> Place {
     let names = crate::symbols::Function::ALL.iter().map(|function| function.c_name());
     let mut found = names.chain([c"krunfw_get_kernel"]).map(|name| look_up(handle, name));
     let first = found.find(|address| !address.is_null());
-    first.and_then(containing).map_or(std::ptr::null(), |(base, _)| base)
+    first.and_then(containing).map_or(Place::NOWHERE, |(base, _)| Place { base, ..Place::NOWHERE })
 }
 
 /// The library that the loader missed, if that is what it says and it is not `target` itself.

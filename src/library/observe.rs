@@ -13,7 +13,7 @@ use super::inspect::{FileReport, Identity};
 use super::name::{Flavour, Name};
 use super::search::Environment;
 use crate::error::Origin;
-use crate::symbols::{Feature, Function, FunctionSet, Functions, named};
+use crate::symbols::{Feature, FunctionSet, Functions, named};
 
 /// Everything that was measured about an opened libkrun. It travels as JSON from the child process that probes.
 ///
@@ -130,9 +130,9 @@ impl Observation {
 
         let present = functions.present();
         let exports = report.exports.as_deref();
-        let of_libkrun = || exports.unwrap_or_default().iter().filter(|name| name.starts_with("krun_"));
-        let in_file: FunctionSet = of_libkrun().filter_map(|name| Function::from_name(name)).collect();
-        let unknown = of_libkrun().filter(|name| Function::from_name(name).is_none()).cloned().collect();
+        let of_libkrun = exports.unwrap_or_default().iter().filter(|name| name.starts_with("krun_"));
+        let (in_file, unknown) = FunctionSet::of_sorted(of_libkrun.map(String::as_str));
+        let unknown = unknown.into_iter().map(str::to_owned).collect();
 
         Observation {
             pkg_config: pkg_config(&real_path, &path),

@@ -15,8 +15,8 @@ use crate::symbols::Functions;
 /// # Safety
 /// The constructors of both run in this process: the caller vouches for them.
 pub(crate) unsafe fn reopen(path: &Path, probed: &Identity, firmware: Option<&Path>) -> Result<Functions, String> {
-    let now = inspect::inspect(path).map_err(|error| error.message)?;
-    if let Some(difference) = probed.difference(&now.identity) {
+    let now = inspect::identify(path).map_err(|error| error.message)?;
+    if let Some(difference) = probed.difference(&now) {
         return Err(difference);
     }
     if let Some(firmware) = firmware {

@@ -204,6 +204,31 @@ mod table;
 
 pub use table::{Function, Functions, types};
 
+/// All functions in the order of their names, to find them by.
+static BY_NAME: [Function; Function::ALL.len()] = {
+    let mut sorted = [Function::ALL[0]; Function::ALL.len()];
+    let mut filled = 0;
+    while filled < sorted.len() {
+        let function = Function::ALL[filled];
+        let mut at = filled;
+        while at > 0 && is_before(function.name().as_bytes(), sorted[at - 1].name().as_bytes()) {
+            sorted[at] = sorted[at - 1];
+            at -= 1;
+        }
+        sorted[at] = function;
+        filled += 1;
+    }
+    sorted
+};
+
+const fn is_before(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at < b.len() && (at == a.len() || a[at] < b[at])
+}
+
 impl Function {
     /// What is known about it.
     pub fn symbol(self) -> &'static Symbol {
@@ -212,13 +237,46 @@ impl Function {
 
     /// The function of that name.
     pub fn from_name(name: &str) -> Option<Function> {
-        Function::ALL.iter().copied().find(|function| function.name() == name)
+        let at = BY_NAME.binary_search_by(|function| function.name().cmp(name)).ok()?;
+        Some(BY_NAME[at])
     }
 
     /// The first release that has it.
     pub fn since(self) -> semver::Version {
-        self.symbol().since.parse().expect("the table's releases are versions")
+        let [major, minor, patch] = self.since_numbers();
+        semver::Version::new(major, minor, patch)
     }
+
+    /// The same as numbers, to compare by.
+    pub(crate) fn since_numbers(self) -> [u64; 3] {
+        SINCE[self as usize]
+    }
+}
+
+/// The numbers of the releases in the table, which are asked for all the time.
+static SINCE: [[u64; 3]; Function::ALL.len()] = {
+    let mut all = [[0; 3]; Function::ALL.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = numbers(table::SYMBOLS[at].since.as_bytes());
+        at += 1;
+    }
+    all
+};
+
+const fn numbers(text: &[u8]) -> [u64; 3] {
+    let mut numbers = [0; 3];
+    let (mut at, mut part) = (0, 0);
+    while at < text.len() {
+        match text[at] {
+            b'.' => part += 1,
+            digit @ b'0'..=b'9' => numbers[part] = numbers[part] * 10 + (digit - b'0') as u64,
+            _ => panic!("the table's releases are versions"),
+        }
+        at += 1;
+    }
+    assert!(part == 2, "the table's releases are versions");
+    numbers
 }
 
 by_name!(Function);

@@ -22,6 +22,20 @@ impl FunctionSet {
         FunctionSet(0)
     }
 
+    /// The functions of these names, which are sorted, and the names that no function has.
+    pub(crate) fn of_sorted<'a>(names: impl Iterator<Item = &'a str>) -> (FunctionSet, Vec<&'a str>) {
+        let mut functions = super::BY_NAME.iter().copied().peekable();
+        let (mut set, mut unknown) = (FunctionSet::new(), Vec::new());
+        for name in names {
+            while functions.next_if(|function| function.name() < name).is_some() {}
+            match functions.next_if(|function| function.name() == name) {
+                Some(function) => _ = set.insert(function),
+                None => unknown.push(name),
+            }
+        }
+        (set, unknown)
+    }
+
     const fn bit(function: Function) -> u128 {
         1 << function as u32
     }

@@ -8,6 +8,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("krundl's tasks need Linux: they build Linux libraries and emulate a Linux machine");
 
+pub mod bench;
 pub mod cache;
 pub mod command;
 pub mod debian;

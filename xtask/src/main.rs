@@ -30,6 +30,18 @@ enum Task {
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "")]
         guests: Option<String>,
     },
+    /// Measure what krundl costs, beside C programs that do the same by hand
+    Bench {
+        /// Fewer pairs, and no cold build
+        #[arg(long)]
+        quick: bool,
+        /// Put the table into docs/performance.md
+        #[arg(long)]
+        write: bool,
+        /// Only the benchmarks with this in their names: open, launch, boot, sizes
+        #[arg(default_value = "")]
+        filter: String,
+    },
     /// Write the files of the repository that follow from the code
     Generate {
         /// Only say which are stale, and fail if any is
@@ -111,6 +123,9 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Demo => xtask::demo::demo(&cache)?,
         Task::Test { full, guests } => xtask::test::test(&cache, &xtask::test::Selection { full, guests })?,
+        Task::Bench { quick, write, filter } => {
+            xtask::bench::bench(&cache, &xtask::bench::Selection { quick, filter, write })?;
+        }
         Task::Generate { check } => xtask::generate::generate(check)?,
         Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),
         Task::Lab(arguments) => {
