@@ -1,6 +1,6 @@
 //! What a libkrun can do, and how we know.
 //!
-//! Everything here is judged from an [`Observation`](crate::library::Observation); nothing is opened or called.
+//! Everything here is judged from an [`Observation`]; nothing is opened or called.
 
 mod levels;
 mod version;

@@ -57,7 +57,9 @@ impl Report {
             }
         }
         label("firmware", bool_word(self.firmware.as_ref().is_some_and(|firmware| firmware.path.is_some())));
-        label("kvm", bool_word(self.kvm.creates_vm == Some(true)));
+        // A device that answers and runs no ordinary guests is none for a scheduler.
+        let guests = self.kvm.creates_vm == Some(true) && self.kvm.runs_ordinary_guests() != Some(false);
+        label("kvm", bool_word(guests));
         label("fine", bool_word(self.is_fine(false)));
         if let Some(proof) = &self.proof {
             label("proved.boot", bool_word(proof.boot_ms.is_some() && proof.error.is_none()));

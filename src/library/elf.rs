@@ -1,35 +1,38 @@
 //! What an ELF shared library says about itself.
 
 use std::fs::File;
+use std::ops::Range;
 
-use object::Endianness;
 use object::elf as raw;
-use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use object::read::{ReadCache, ReadRef, StringTable};
+use object::{Endianness, SectionIndex};
 
 use super::inspect::{FileReport, Identity, Refusal, no_library};
 use crate::error::AttemptKind;
 
 // libkrun exists for 64-bit machines only; a 32-bit process finds no library of its kind.
 type Header = raw::FileHeader64<Endianness>;
+type Bytes<'data, 'file> = &'data ReadCache<&'file File>;
 
-/// Reads a library for this process. Of the file only what is needed is read: libkrunfw has 22 MB of other things.
-pub(super) fn read(file: &File, start: &[u8]) -> Result<FileReport, Refusal> {
-    check_header(start)?;
+/// Reads what is told of a file for this process whose first bytes are `head`, and where its literals stand: nothing
+/// more is read of it, since most of it is code.
+pub(super) fn read(head: &[u8], file: &File) -> Result<(FileReport, Vec<Range<u64>>), Refusal> {
+    check_header(head)?;
     read_as::<Header>(file)
 }
 
-/// Reads a library for any machine.
-pub(super) fn read_any(file: &File, start: &[u8]) -> Result<FileReport, Refusal> {
-    let head = Head::of(start)?;
+/// The same for a file for any machine.
+pub(super) fn read_any(head: &[u8], file: &File) -> Result<(FileReport, Vec<Range<u64>>), Refusal> {
+    let head = Head::of(head)?;
     head.check_kind()?;
-    let report = if head.bits == 1 { read_as::<raw::FileHeader32<Endianness>>(file) } else { read_as::<Header>(file) };
-    report.map(|report| FileReport { architecture: machine(head.bits, head.machine), ..report })
+    let (report, literals) =
+        if head.bits == 1 { read_as::<raw::FileHeader32<Endianness>>(file)? } else { read_as::<Header>(file)? };
+    Ok((FileReport { architecture: machine(head.bits, head.machine), ..report }, literals))
 }
 
-fn read_as<H: FileHeader<Endian = Endianness>>(file: &File) -> Result<FileReport, Refusal> {
-    let cache = ReadCache::new(file);
-    let parsed = parse::<H, _>(&cache).map_err(|error| damaged(&error.to_string()))?;
+fn read_as<H: FileHeader<Endian = Endianness>>(file: &File) -> Result<(FileReport, Vec<Range<u64>>), Refusal> {
+    let parsed = parse::<H>(&ReadCache::new(file)).map_err(|error| damaged(&error.to_string()))?;
     parsed.ok_or_else(|| damaged("it ends before the last byte that its headers promise"))
 }
 
@@ -110,40 +113,52 @@ fn machine(bits: u8, number: u16) -> String {
 }
 
 /// `None` for a file that ends too early.
-fn parse<'data, H: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
-    bytes: R,
-) -> object::read::Result<Option<FileReport>> {
+fn parse<H: FileHeader<Endian = Endianness>>(
+    bytes: Bytes<'_, '_>,
+) -> object::read::Result<Option<(FileReport, Vec<Range<u64>>)>> {
     let header = H::parse(bytes)?;
     let endian = header.endian()?;
     let segments = header.program_headers(endian, bytes)?;
     // The loader maps what lies beyond the end without a word, and whoever touches it dies of SIGBUS.
     let ends = segments.iter().map(|segment| segment.file_range(endian)).map(|(at, size)| at.checked_add(size));
-    let length = bytes.len().unwrap_or(0);
-    if ends.into_iter().any(|end| end.is_none_or(|end| end > length)) {
+    let len = bytes.len().unwrap_or_default();
+    if ends.into_iter().any(|end| end.is_none_or(|end| end > len)) {
         return Ok(None);
     }
     let mut report = FileReport::empty(Identity::default());
     for segment in segments {
         if let Some(dynamic) = segment.dynamic(endian, bytes)? {
-            read_dynamic::<H, R>(&mut report, bytes, endian, segments, dynamic)?;
+            read_dynamic::<H>(&mut report, bytes, endian, segments, dynamic)?;
         }
         if let Some(mut notes) = segment.notes(endian, bytes)? {
             while let Some(note) = notes.next()? {
                 if note.name() == raw::ELF_NOTE_GNU && note.n_type(endian) == raw::NT_GNU_BUILD_ID {
-                    let hex = note.desc().iter().map(|byte| format!("{byte:02x}")).collect();
-                    report.identity.build_id = Some(hex);
+                    let digits = note.desc().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+                    let digits = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
+                    report.identity.build_id = Some(digits.collect());
                 }
             }
         }
     }
-    report.exports = exports(bytes, header, endian)?;
-    Ok(Some(report))
+    let sections = header.sections(endian, bytes)?;
+    if sections.is_empty() {
+        return Ok(Some((report, Vec::new())));
+    }
+    report.exports = Some(exports(bytes, &sections, endian)?);
+    let literals = sections.iter().filter(|section| {
+        let flags = section.sh_flags(endian) & (raw::SHF_ALLOC | raw::SHF_WRITE | raw::SHF_EXECINSTR);
+        let constant = section.sh_type(endian) == raw::SHT_PROGBITS && flags == raw::SHF_ALLOC;
+        constant && sections.section_name(endian, section).is_ok_and(|name| name.starts_with(b".rodata"))
+    });
+    let literals = literals.filter_map(|section| section.file_range(endian));
+    let literals = literals.map(|(at, size)| at..at.saturating_add(size)).collect();
+    Ok(Some((report, literals)))
 }
 
 /// Names from the dynamic segment, found as the loader finds them: through addresses, not through section headers.
-fn read_dynamic<'data, H: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
+fn read_dynamic<H: FileHeader<Endian = Endianness>>(
     report: &mut FileReport,
-    bytes: R,
+    bytes: Bytes<'_, '_>,
     endian: Endianness,
     segments: &[H::ProgramHeader],
     dynamic: &[H::Dyn],
@@ -152,7 +167,13 @@ fn read_dynamic<'data, H: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
     let value = |tag| entries().find(|entry| entry.d_tag(endian) == tag).map(|entry| entry.val(endian));
     let (Some(address), Some(size)) = (value(raw::DT_STRTAB), value(raw::DT_STRSZ)) else { return Ok(()) };
     let loaded = segments.iter().filter(|segment| segment.p_type(endian) == raw::PT_LOAD);
-    let mut ranges = loaded.filter_map(|segment| segment.data_range(endian, bytes, address, size).ok().flatten());
+    // Not by Segment::data_range, which reads the whole segment.
+    let mut ranges = loaded.filter_map(|segment| {
+        let at = address.checked_sub(segment.p_vaddr(endian).into())?;
+        let (start, len) = segment.file_range(endian);
+        let inside = at.checked_add(size).is_some_and(|end| end <= len);
+        inside.then(|| bytes.read_bytes_at(start.checked_add(at)?, size).ok()).flatten()
+    });
     let names = ranges.next().unwrap_or_default();
     let names = StringTable::new(names, 0, names.len() as u64);
     for entry in entries() {
@@ -175,26 +196,33 @@ fn read_dynamic<'data, H: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
     Ok(())
 }
 
-/// The functions that other files can find in it; `None` without section headers.
-fn exports<'data, H: FileHeader<Endian = Endianness>, R: ReadRef<'data>>(
-    bytes: R,
-    header: &H,
+/// The functions that other files can find in it.
+fn exports<'data, 'file, H: FileHeader<Endian = Endianness>>(
+    bytes: Bytes<'data, 'file>,
+    sections: &SectionTable<'data, H, Bytes<'data, 'file>>,
     endian: Endianness,
-) -> object::read::Result<Option<Vec<String>>> {
-    let sections = header.sections(endian, bytes)?;
-    if sections.is_empty() {
-        return Ok(None);
-    }
+) -> object::read::Result<Vec<String>> {
     let symbols = sections.symbols(endian, bytes, raw::SHT_DYNSYM)?;
-    let mut names = Vec::new();
+    if symbols.is_empty() {
+        return Ok(Vec::new());
+    }
+    // In one piece, not name by name.
+    let names = sections.section(SectionIndex(symbols.string_section().0))?.data(endian, bytes)?;
+    let names = StringTable::new(names, 0, names.len() as u64);
+    let mut exports = Vec::with_capacity(symbols.len());
     for symbol in symbols.iter() {
         let function = matches!(symbol.st_type(), raw::STT_FUNC | raw::STT_GNU_IFUNC);
         let visible = matches!(symbol.st_visibility(), raw::STV_DEFAULT | raw::STV_PROTECTED);
         if function && visible && !symbol.is_undefined(endian) && !symbol.is_local() {
-            names.push(String::from_utf8_lossy(symbol.name(endian, symbols.strings())?).into_owned());
+            let name = symbol.name(endian, names)?;
+            // Quicker than going through the lossy conversion at once.
+            exports.push(match std::str::from_utf8(name) {
+                Ok(name) => name.to_owned(),
+                Err(_) => String::from_utf8_lossy(name).into_owned(),
+            });
         }
     }
-    names.sort();
-    names.dedup();
-    Ok(Some(names))
+    exports.sort_unstable();
+    exports.dedup();
+    Ok(exports)
 }

@@ -4,7 +4,8 @@
 //! and a truncated library that it accepts kills the process with SIGBUS.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -129,79 +130,80 @@ pub fn inspect(path: &Path) -> Result<FileReport, AttemptError> {
 pub fn inspect_any(path: &Path) -> Result<Vec<FileReport>, AttemptError> {
     let read = || -> Result<Vec<FileReport>, Refusal> {
         let (file, identity) = open(path)?;
-        let start = start(&file)?;
-        let is_elf = start.starts_with(b"\x7fELF");
-        let reports = if is_elf { vec![elf::read_any(&file, &start)?] } else { macho::read_any(&read_whole(&file)?)? };
-        reports.into_iter().map(|report| complete(report, &identity, &file)).collect()
+        let head = head(&file)?;
+        let parts = if head.starts_with(b"\x7fELF") {
+            vec![elf::read_any(&head, &file)?]
+        } else {
+            macho::read_any(&whole(&file)?)?.into_iter().map(|report| (report, Vec::new())).collect()
+        };
+        Ok(parts
+            .into_iter()
+            .map(|(report, literals)| with_firmware_names(&file, with_identity(report, &identity), literals))
+            .collect())
     };
     read().map_err(|refusal| refusal.error)
 }
 
-/// Which file it is, which takes less to read.
-pub(super) fn identify(path: &Path) -> Result<Identity, AttemptError> {
-    let read = || {
-        let (file, identity) = open(path)?;
-        let report = one(&file)?;
-        Ok(Identity { build_id: report.identity.build_id, ..identity })
-    };
-    read().map_err(|refusal: Refusal| refusal.error)
-}
-
-/// A library for this process, without what stands outside the headers.
-fn one(file: &File) -> Result<FileReport, Refusal> {
-    if cfg!(target_os = "macos") { macho::read(&read_whole(file)?) } else { elf::read(file, &start(file)?) }
-}
-
 /// [`inspect`], with what the loader may be asked after a refusal.
 pub(super) fn look(path: &Path) -> Result<FileReport, Refusal> {
+    let (file, report, literals) = read(path)?;
+    Ok(with_firmware_names(&file, report, literals))
+}
+
+fn with_firmware_names(file: &File, mut report: FileReport, literals: Vec<Range<u64>>) -> FileReport {
+    let is_libkrun = |exports: &Vec<String>| exports.iter().any(|name| name.starts_with("krun_"));
+    if report.exports.as_ref().is_none_or(is_libkrun) {
+        let size = report.identity.size;
+        let literals = literals.into_iter().map(|part| part.start..part.end.min(size));
+        let mut names = firmware_names(file, literals);
+        if names.is_empty() {
+            names = firmware_names(file, std::iter::once(0..size));
+        }
+        report.firmware_names = names;
+    }
+    report
+}
+
+/// Which file it is, which takes less to read.
+pub(super) fn identify(path: &Path) -> Result<Identity, AttemptError> {
+    read(path).map(|(_, report, _)| report.identity).map_err(|refusal| refusal.error)
+}
+
+/// Everything but the names of libkrunfw, and where those may stand.
+fn read(path: &Path) -> Result<(File, FileReport, Vec<Range<u64>>), Refusal> {
     let (file, identity) = open(path)?;
-    complete(one(&file)?, &identity, &file)
+    let (report, literals) = if cfg!(target_os = "macos") {
+        (macho::read(&whole(&file)?)?, Vec::new())
+    } else {
+        elf::read(&head(&file)?, &file)?
+    };
+    Ok((file, with_identity(report, &identity), literals))
+}
+
+fn with_identity(mut report: FileReport, identity: &Identity) -> FileReport {
+    let build_id = report.identity.build_id.take();
+    report.identity = Identity { build_id, ..identity.clone() };
+    report
 }
 
 /// The first bytes, by which every kind of file is told.
-fn start(file: &File) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = vec![0; 64];
-    let read = read_piece(file, &mut bytes, 0).map_err(unreadable)?;
-    bytes.truncate(read);
-    Ok(bytes)
+fn head(file: &File) -> Result<Vec<u8>, Refusal> {
+    let mut head = vec![0; 64];
+    let read = file.read_at(&mut head, 0).map_err(cannot_read)?;
+    head.truncate(read);
+    Ok(head)
 }
 
-fn read_whole(mut file: &File) -> Result<Vec<u8>, Refusal> {
+fn whole(mut file: &File) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
     // One byte more than allowed, in case it grew.
-    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-    let read = file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let read = Read::by_ref(&mut file).take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
     check_size(read as u64)?;
     Ok(bytes)
 }
 
-fn unreadable(error: std::io::Error) -> Refusal {
+fn cannot_read(error: std::io::Error) -> Refusal {
     Refusal::new(AttemptKind::Unreadable, format!("it cannot be read: {error}"))
-}
-
-/// Fills the piece from there on; less only at the end of the file.
-fn read_piece(file: &File, piece: &mut [u8], offset: u64) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < piece.len() {
-        match file.read_at(&mut piece[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-/// Adds what stands outside the headers.
-fn complete(mut report: FileReport, identity: &Identity, file: &File) -> Result<FileReport, Refusal> {
-    let build_id = report.identity.build_id.take();
-    report.identity = Identity { build_id, ..identity.clone() };
-    let is_libkrun = |exports: &Vec<String>| exports.iter().any(|name| name.starts_with("krun_"));
-    if report.exports.as_ref().is_none_or(is_libkrun) {
-        report.firmware_names = firmware_names_in(file, 1 << 18).map_err(unreadable)?;
-    }
-    Ok(report)
 }
 
 /// Opens a regular file and nothing else: opening a FIFO waits and opening a device may do something, so neither is
@@ -219,16 +221,16 @@ fn open(path: &Path) -> Result<(File, Identity), Refusal> {
 }
 
 fn cannot_open(path: &Path, errno: Errno) -> Refusal {
-    let said = crate::errno::describe(errno.raw_os_error());
+    let said = || crate::errno::describe(errno.raw_os_error());
     match errno {
         Errno::NOENT | Errno::NOTDIR => match std::fs::read_link(path) {
             Ok(to) => Refusal::new(AttemptKind::Missing, format!("a link to {}, which does not exist", to.display())),
             Err(_) => Refusal::new(AttemptKind::Missing, "no such file"),
         },
         Errno::ACCESS | Errno::PERM => {
-            Refusal::new(AttemptKind::Unreadable, format!("it is there and may not be read: {said}")).ask_loader()
+            Refusal::new(AttemptKind::Unreadable, format!("it is there and may not be read: {}", said())).ask_loader()
         }
-        _ => Refusal::new(AttemptKind::Unreadable, format!("it cannot be opened: {said}")),
+        _ => Refusal::new(AttemptKind::Unreadable, format!("it cannot be opened: {}", said())),
     }
 }
 
@@ -268,39 +270,48 @@ pub(super) fn no_library(bytes: &[u8], expected: &str) -> Refusal {
     Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library ({expected})")).ask_loader()
 }
 
-/// What every name of libkrunfw begins with.
-const STEM: &[u8] = b"libkrunfw";
-
-/// The names of libkrunfw in a file, `libkrunfw.so.5` or `libkrunfw-sev.so.5`, for macOS `libkrunfw.5.dylib`.
-///
-/// libkrun has the name as a literal, without an end mark and with other literals around it. The file is read in pieces
-/// of that size.
-fn firmware_names_in(file: &File, size: usize) -> std::io::Result<Vec<String>> {
-    /// More than the longest name.
-    const OVERLAP: usize = 64;
-    let mut piece = vec![0; size];
-    let mut names = Vec::new();
-    let mut offset = 0;
-    loop {
-        let filled = read_piece(file, &mut piece, offset)?;
-        // A name that begins near the end may go on in the next piece, where it is whole.
-        let is_last = filled < size;
-        let until = if is_last { filled } else { size - OVERLAP };
-        names.extend(firmware_names(&piece[..filled], until));
-        if is_last {
-            break;
+/// The names of libkrunfw in the last piece of these parts of a file that has any. A build mentions one; libkrun's own
+/// literals come after the programs that it carries, so the end is the place to begin.
+fn firmware_names(file: &File, parts: impl DoubleEndedIterator<Item = Range<u64>>) -> Vec<String> {
+    const PIECE: u64 = 16 << 10;
+    // Longer than any name, for one that stands across the border of two pieces.
+    const OVERLAP: u64 = 64;
+    let mut piece = Vec::with_capacity((PIECE + OVERLAP) as usize);
+    for part in parts.rev() {
+        let mut end = part.end;
+        while end > part.start {
+            let start = part.start.max(end.saturating_sub(PIECE));
+            piece.clear();
+            if rustix::io::pread(file, rustix::buffer::spare_capacity(&mut piece), start).is_err() {
+                break;
+            }
+            piece.truncate((part.end - start) as usize);
+            let names = names_in(&piece);
+            if !names.is_empty() {
+                return names;
+            }
+            end = start;
         }
-        offset += until as u64;
     }
-    names.sort();
-    names.dedup();
-    Ok(names)
+    Vec::new()
 }
 
-/// Those that begin before `until`.
-fn firmware_names(bytes: &[u8], until: usize) -> impl Iterator<Item = String> {
-    let starts = memchr::memmem::find_iter(bytes, STEM).take_while(move |at| *at < until);
-    starts.filter_map(|at| Some(format!("libkrunfw{}", firmware_suffix(&bytes[at + STEM.len()..])?)))
+/// The names of libkrunfw in the bytes, `libkrunfw.so.5` or `libkrunfw-sev.so.5`, on macOS `libkrunfw.5.dylib`.
+///
+/// libkrun has the name as a literal, without an end mark and with other literals around it.
+fn names_in(bytes: &[u8]) -> Vec<String> {
+    const STEM: &[u8; 9] = b"libkrunfw";
+    // By its rarest letter.
+    const MARK: usize = 3;
+    let ends = memchr::memchr_iter(STEM[MARK], bytes).filter_map(|at| {
+        let (stem, tail) = bytes[at.checked_sub(MARK)?..].split_first_chunk()?;
+        (stem == STEM).then_some(tail)
+    });
+    let suffixes = ends.filter_map(firmware_suffix);
+    let mut names: Vec<String> = suffixes.map(|suffix| format!("libkrunfw{suffix}")).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// What stands after `libkrunfw`, up to and with the number.
@@ -327,14 +338,9 @@ mod tests {
     #[test]
     fn names_of_libkrunfw_are_found_among_other_literals() {
         let bytes =
-            b"\0libkrunlibkrunfw.so.5krunfw_get_kernel\0load libkrunfw-sev.so.14\nlibkrunfw.so.5libkrunfw.solibk";
-        let mut file = tempfile::tempfile().unwrap();
-        std::io::Write::write_all(&mut file, bytes).unwrap();
-        // In one piece, and in pieces that end within a name and within its number.
-        for size in [4096, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80] {
-            assert_eq!(firmware_names_in(&file, size).unwrap(), ["libkrunfw-sev.so.14", "libkrunfw.so.5"], "{size}");
-        }
-        assert!(firmware_names_in(&tempfile::tempfile().unwrap(), 4096).unwrap().is_empty());
+            b"\0libkrunlibkrunfw.so.5krunfw_get_kernel\0load libkrunfw-sev.so.4\nlibkrunfw.so.5libkrunfw.solibk";
+        assert_eq!(names_in(bytes), ["libkrunfw-sev.so.4", "libkrunfw.so.5"]);
+        assert!(names_in(b"").is_empty());
     }
 
     #[test]

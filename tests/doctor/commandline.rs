@@ -115,8 +115,13 @@ fn labels_are_legal_and_tell_read_only_mounts() {
     for line in ["krundl-mounts.read-only=true", "krundl-libkrun.at-least=1.18.0", "krundl-level.virtiofs=3"] {
         assert!(labels.lines().any(|one| one == line), "{line}: {labels}");
     }
-    let none = Made::new().report().render(Format::Nfd);
-    assert!(none.lines().any(|line| line == "krundl-libkrun=false"), "{none}");
+    let mut none = Made::new();
+    let has = |made: &Made, line: &str| made.report().render(Format::Nfd).lines().any(|one| one == line);
+    assert!(has(&none, "krundl-libkrun=false") && has(&none, "krundl-kvm=true"));
+    if cfg!(target_arch = "x86_64") {
+        none.world.machine.kvm.modules = vec!["kvm_pvm".to_owned()];
+        assert!(has(&none, "krundl-kvm=false"), "it answers, and runs no ordinary guests");
+    }
 }
 
 #[test]
