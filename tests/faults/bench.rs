@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use krundl::plan::Call;
@@ -15,7 +18,10 @@ use tempfile::TempDir;
 pub const HELPER: &str = env!("CARGO_BIN_EXE_krundl-vmm");
 
 /// Between them they have every way in which a plan is made.
-pub const RELEASES: [&str; 6] = ["1.8.0", "1.13.0", "1.16.0", "1.17.4", "1.18.0", "1.19.7"];
+pub const RELEASES: [&str; 7] = ["1.8.0", "1.13.0", "1.15.0", "1.16.0", "1.17.4", "1.18.0", "1.19.7"];
+
+/// What the libraries are built with: everything that can be in one library.
+const BUILT: &[&str] = &["blk", "net", "gpu", "snd", "input", "init-blob"];
 
 /// A library of a release and what a VM needs besides.
 pub struct Bench {
@@ -24,6 +30,11 @@ pub struct Bench {
     pub root: TempDir,
     pub capabilities: Capabilities,
     share: TempDir,
+    /// Network back ends that listen, as a card's socket must.
+    _servers: (UnixListener, UnixDatagram),
+    /// A terminal for a console port.
+    terminal: PathBuf,
+    _terminal: [OwnedFd; 2],
 }
 
 /// A call of a plan that can be made to fail.
@@ -50,14 +61,21 @@ impl Case {
 impl Bench {
     /// With a guest that comes up and exits with status 0, unless the library fails before.
     pub fn new(release: &'static str) -> Bench {
-        let stub = Stub::new(release).faulty().start(Start::guest("krundl-guest 1\nup\nexit 0\n")).build();
+        let stub =
+            Stub::new(release).features(BUILT).faulty().start(Start::guest("krundl-guest 1\nup\nexit 0\n")).build();
         let options =
             ProbeOptions { library: Some(stub.path.clone()), helper: Some(HELPER.into()), ..ProbeOptions::default() };
         let capabilities = probe_isolated(&options).unwrap().capabilities;
         let share = tempfile::tempdir().unwrap();
         // Any ELF program of this machine passes for a kernel here.
         fs::copy("/bin/true", share.path().join("vmlinux")).unwrap();
-        Bench { release, stub, root: guest_root(), capabilities, share }
+        let path = |name: &str| share.path().join(name);
+        fs::write(path("raw"), [0; 512]).unwrap();
+        fs::write(path("qcow2"), [b"QFI\xfb\0\0\0\x03".as_slice(), &[0; 504]].concat()).unwrap();
+        fs::write(path("edid"), [0; 128]).unwrap();
+        let servers = (UnixListener::bind(path("passt")).unwrap(), UnixDatagram::bind(path("gvproxy")).unwrap());
+        let (terminal, held) = terminal();
+        Bench { release, stub, root: guest_root(), capabilities, share, _servers: servers, terminal, _terminal: held }
     }
 
     /// Fields of specs which together make a plan use every call that there is. A new kind of call needs a new one:
@@ -78,6 +96,29 @@ impl Bench {
             json!({"root": {"dir": root, "read_only": true}}),
             json!({"root": {"dir": root, "dax_mib": 512}}),
             json!({"kernel": {"path": share.join("vmlinux")}}),
+            json!({"disks": [{"path": share.join("raw")}]}),
+            json!({"disks": [{"path": share.join("qcow2"), "format": "qcow2"}]}),
+            json!({"disks": [{"path": share.join("raw"), "direct_io": true}]}),
+            json!({"root": {"disk": {"device": "/dev/vda"}}, "disks": [{"path": share.join("raw")}]}),
+            json!({"nics": [{"unixstream": share.join("passt"), "mac": "02:00:00:00:00:01"}]}),
+            json!({"nics": [{"unixgram": share.join("gvproxy"), "vfkit": true}]}),
+            json!({"nics": [{"tap": "krundl-none"}]}),
+            json!({"vsock": {"ports": [{"port": 7, "path": share.join("listen"), "listen": true}]}}),
+            json!({"tsi": {"ports": [{"host": 8080, "guest": 80}]}}),
+            json!({"console": {"file": share.join("console")}}),
+            json!({"console_ports": [{"name": "port", "output": share.join("port")}]}),
+            json!({"console_ports": [{"name": "tty", "tty": self.terminal}]}),
+            json!({"kernel": {"path": share.join("vmlinux")}, "serial": {"output": share.join("serial")}}),
+            json!({"kernel_console": "hvc0"}),
+            json!({"firmware": share.join("raw"), "root": null, "exec": null}),
+            json!({"rlimits": {"NOFILE": {"soft": 64, "hard": 128}}}),
+            json!({"uid": 0, "gid": 0, "nested_virt": true}),
+            json!({"split_irqchip": true}),
+            json!({"smbios_oem_strings": ["one"]}),
+            json!({"gpu": {"virgl_flags": 1}, "sound": true, "inputs": ["/dev/zero"]}),
+            json!({"gpu": {"virgl_flags": 1, "shm_mib": 2}, "displays": [{
+                "width": 800, "height": 600, "refresh_rate": 60, "dpi": 96, "physical_size_mm": [300, 200],
+            }, {"width": 800, "height": 600, "edid": share.join("edid")}]}),
         ]
     }
 
@@ -115,9 +156,19 @@ impl Bench {
     /// Whether an error has libkrun's standard error: before 1.16.0 that is the workload's own.
     pub fn has_words(&self, at: &Case) -> bool {
         let plan = self.prepare(&at.fields).plan;
-        plan.calls.iter().any(|call| matches!(call, Call::AddVirtioConsoleDefault { .. }))
+        plan.calls.iter().any(|call| matches!(call, Call::AddVirtioConsoleDefault { .. } | Call::SetConsoleOutput { .. }))
             || plan.calls[..=at.index].iter().any(|call| matches!(call, Call::InitLog { .. }))
     }
+}
+
+/// A terminal's name, and the two ends that keep it there.
+fn terminal() -> (PathBuf, [OwnedFd; 2]) {
+    let (mut user, mut device, none) = (-1, -1, std::ptr::null_mut::<libc::c_char>());
+    // SAFETY: openpty fills in the two numbers; without a name, modes and a size it writes nothing else.
+    assert_eq!(unsafe { libc::openpty(&mut user, &mut device, none, none.cast(), none.cast()) }, 0);
+    let name = fs::read_link(format!("/proc/self/fd/{device}")).unwrap();
+    // SAFETY: both were just opened, and nobody else knows them.
+    (name, [user, device].map(|fd| unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }))
 }
 
 pub fn options() -> LaunchOptions {
