@@ -19,7 +19,7 @@ pub(super) fn boot(bench: &Bench<'_>) -> Result<Vec<Row>> {
     busybox_root(bench.cache, &root)?;
     let program = bench.dir.join("boot");
     bench.cc("boot.c", &program, &[])?;
-    let count = bench.selection.pairs(25);
+    let count = bench.selection.pairs(15);
     let firmware = firmware(bench.cache)?.join("libkrunfw.so.5");
 
     let mut command: Vec<OsString> = vec![bench.program("pairs")?.into(), count.to_string().into()];
