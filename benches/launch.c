@@ -1,5 +1,6 @@
-/* For each byte of its standard input: forks, executes itself, and makes there the calls that krundl makes for the same
-   VM. Writes a line for each: nanoseconds from before the fork to krun_start_enter, and the child's peak memory in KiB. */
+/* For each byte of its standard input: forks, executes itself, and makes there the calls that krundl makes for the
+   same VM. Writes a line for each: nanoseconds from before the fork to krun_start_enter, and the child's peak memory in
+   KiB. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

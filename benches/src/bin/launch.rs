@@ -19,7 +19,7 @@ fn main() {
             "mounts": [{{"host": {mount:?}, "guest": "/mnt", "read_only": true}}]}}"#
     ))
     .expect("a good spec");
-    for byte in std::io::stdin().bytes() {
+    for byte in std::io::stdin().lock().bytes() {
         byte.expect("standard input can be read");
         let prepared = krundl::prepare(&spec, &capabilities).expect("a plan");
         let options = LaunchOptions {

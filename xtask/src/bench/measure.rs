@@ -24,9 +24,18 @@ impl Pairs {
         median(self.0.iter().map(|pair| pair.1))
     }
 
-    /// Of each pair's ratio, so that a machine that grows slower meanwhile does not count.
+    /// The median of each pair's ratio, so that a machine that grows slower meanwhile does not count.
     pub(super) fn ratio(&self) -> f64 {
         median(self.0.iter().map(|pair| pair.1 / pair.0))
+    }
+
+    /// The ratio in words, with the middle half of all ratios where they differ: how far to trust it.
+    pub(super) fn ratio_text(&self) -> String {
+        let mut ratios: Vec<f64> = self.0.iter().map(|pair| pair.1 / pair.0).collect();
+        ratios.sort_by(f64::total_cmp);
+        let at = |part: usize| format!("{:.2}", ratios.get(ratios.len() * part / 4).copied().unwrap_or(f64::NAN));
+        let (low, middle, high) = (at(1), at(2), at(3));
+        if low == high { middle } else { format!("{middle} ({low} to {high})") }
     }
 
     /// The same of the difference.
@@ -83,5 +92,6 @@ mod tests {
         assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
         let pairs = Pairs(vec![(1.0, 2.0), (10.0, 21.0), (100.0, 190.0)]);
         assert_eq!((pairs.c(), pairs.ours(), pairs.ratio()), (10.0, 21.0, 2.0));
+        assert_eq!(pairs.ratio_text(), "2.00 (1.90 to 2.10)");
     }
 }

@@ -1,6 +1,7 @@
 //! What krundl costs, beside small C programs that do the same by hand (`benches/`).
 //!
-//! Everything is measured in pairs, in turn, in one run, so that a machine that grows slower meanwhile does so for both.
+//! Everything is measured in pairs, in turn, in one run, so that a machine that grows slower meanwhile does so for
+//! both.
 //! Nothing here is a test: times depend on the machine.
 
 mod boot;

@@ -26,7 +26,7 @@ pub(super) fn open(bench: &Bench<'_>) -> Result<Vec<Row>> {
         name: name.to_owned(),
         c: format!("{} instructions", thousands(by_hand)),
         ours: format!("{} instructions", thousands(ours)),
-        ratio: Some(ours / by_hand),
+        ratio: format!("{:.2}", ours / by_hand),
         limit: format!("{limit} x"),
         holds: Some(ours / by_hand <= limit),
     };

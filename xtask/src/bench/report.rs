@@ -20,7 +20,7 @@ pub(super) struct Row {
     /// What the C program takes; empty where there is none.
     pub c: String,
     pub ours: String,
-    pub ratio: Option<f64>,
+    pub ratio: String,
     pub limit: String,
     pub holds: Option<bool>,
 }
@@ -29,7 +29,6 @@ pub(super) struct Row {
 pub(super) fn table(rows: &[Row]) -> String {
     let mut table = "| | C | krundl | ratio | limit | holds |\n| --- | --: | --: | --: | --- | --- |\n".to_owned();
     for Row { name, c, ours, ratio, limit, holds } in rows {
-        let ratio = ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
         let holds = match holds {
             Some(true) => "yes",
             Some(false) => "**no**",
@@ -102,7 +101,7 @@ mod tests {
             name: "a".to_owned(),
             c: "1".to_owned(),
             ours: "2".to_owned(),
-            ratio: Some(2.0),
+            ratio: "2.00".to_owned(),
             limit: "1.5 x".to_owned(),
             holds: Some(holds),
         };
