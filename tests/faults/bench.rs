@@ -156,7 +156,9 @@ impl Bench {
     /// Whether an error has libkrun's standard error: before 1.16.0 that is the workload's own.
     pub fn has_words(&self, at: &Case) -> bool {
         let plan = self.prepare(&at.fields).plan;
-        plan.calls.iter().any(|call| matches!(call, Call::AddVirtioConsoleDefault { .. } | Call::SetConsoleOutput { .. }))
+        plan.calls
+            .iter()
+            .any(|call| matches!(call, Call::AddVirtioConsoleDefault { .. } | Call::SetConsoleOutput { .. }))
             || plan.calls[..=at.index].iter().any(|call| matches!(call, Call::InitLog { .. }))
     }
 }

@@ -142,10 +142,19 @@ fn conclude(arguments: &Arguments) -> Conclusion {
     }
 }
 
+/// What takes a minute or more and depends on krundl more than on the release: with the newest one only.
+const ONCE: &[&str] = &[
+    "faults::eight_guests_at_once",
+    "faults::twenty_launches_leave_nothing_behind",
+    "faults::a_vm_that_is_killed_anywhere_on_its_way_is_told",
+    "faults::a_vm_dies_with_a_krundl_that_is_killed_anywhere_on_its_way",
+];
+
 fn trials(environment: &Environment) -> Vec<Trial> {
     let of_release = |release: &Release| {
         let (release, root) = (release.clone(), environment.root.clone());
-        CASES.iter().map(move |(name, case)| {
+        let newest = release.version == semver::Version::new(1, 19, 7);
+        CASES.iter().filter(move |(name, _)| newest || !ONCE.contains(name)).map(move |(name, case)| {
             let (release, firmware, root) = (release.clone(), environment.firmware.clone(), root.clone());
             Trial::test(format!("{}::{name}", release.version), move || {
                 let stage = Stage::new(release, &firmware, root);

@@ -1,8 +1,9 @@
 //! All tests: style, lints, unit and integration tests, the signatures of the real libkrun, real guests in the lab.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -60,6 +61,9 @@ fn without_guests(skips: &Skips) -> Result<()> {
     step("unit, integration and documentation tests");
     let mut command = cargo(["test", "--workspace", "--exclude", "krundl-test-signatures"]);
     run(command.env(Skips::VARIABLE, &skips.file))?;
+    step("faults of every release");
+    let mut command = cargo(["test", "--package", "krundl", "--test", "faults", "--", "--ignored"]);
+    run(command.env(Skips::VARIABLE, &skips.file))?;
     step("signatures of the real libkrun (builds all of it, about 2 minutes the first time)");
     run(&mut cargo(["test", "--package", "krundl-test-signatures"]))?;
     step("documentation");
@@ -80,32 +84,48 @@ fn dependencies() -> Result<()> {
 }
 
 fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
-    step("real guests in the lab");
+    step("real guests in the lab (two releases at a time, about 15 minutes)");
     let built = project::executables(&["test", "--no-run", "--package", "krundl", "--test", "guests"])?;
     let tests = project::executable(&built, "guests")?;
     let further = if selection.full { FURTHER_RELEASES } else { &[] };
-    let mut libraries = Vec::new();
-    for release in RELEASES.iter().chain(further) {
-        libraries.push(format!("{release}={}", libkrun(cache, release, &["blk", "net"])?.display()));
-    }
     let work = scratch(&tests)?;
     let root = work.join("root");
     busybox_root(cache, &root)?;
-    let mut command: Vec<OsString> = vec![tests.into(), "--test-threads=1".into()];
-    command.extend(selection.guests.iter().map(OsString::from));
-    let lab = Lab::new(cache)
-        .timeout(Duration::from_secs(if selection.full { 3600 } else { 1500 }))
-        .env("KRUNDL_TEST_LIBKRUN", libraries.join(";"))
-        .env("KRUNDL_TEST_FIRMWARE", firmware(cache)?)
-        .env("KRUNDL_TEST_ROOT", &root)
-        .env(Skips::VARIABLE, &skips.file)
-        .write(skips.file.parent().context("the file of skipped tests lies nowhere")?)
-        .retry(true);
-    match lab.run(&command)?.outcome {
-        Ok(0) => Ok(()),
-        Ok(status) => bail!("the guests' tests failed (status {status})"),
-        Err(reason) => bail!("the lab failed: {reason}"),
-    }
+    let firmware = firmware(cache)?;
+    let skips_dir = skips.file.parent().context("the file of skipped tests lies nowhere")?;
+    let one = |release: &str| -> Result<()> {
+        let library = libkrun(cache, release, &["blk", "net"])?;
+        let mut command: Vec<OsString> = vec![tests.clone().into(), "--test-threads=1".into()];
+        command.extend(selection.guests.iter().map(OsString::from));
+        let lab = Lab::new(cache)
+            .timeout(Duration::from_secs(2400))
+            .env("KRUNDL_TEST_LIBKRUN", format!("{release}={}", library.display()))
+            .env("KRUNDL_TEST_FIRMWARE", &firmware)
+            .env("KRUNDL_TEST_ROOT", &root)
+            .env(Skips::VARIABLE, &skips.file)
+            .write(skips_dir)
+            .capture(true);
+        let result = lab.run(&command)?;
+        println!("guests with libkrun {release}, {} s:", result.duration.as_secs());
+        print!("{}", String::from_utf8_lossy(&result.stdout));
+        eprint!("{}", String::from_utf8_lossy(&result.stderr));
+        match result.outcome {
+            Ok(0) => Ok(()),
+            Ok(status) => bail!("the guests' tests with libkrun {release} failed (status {status})"),
+            Err(reason) => bail!("the lab failed with libkrun {release}: {reason}"),
+        }
+    };
+    // A lab has one processor, so two at a time; the longest, with the newest release, first.
+    let queue = Mutex::new(RELEASES.iter().chain(further).rev().copied().collect::<VecDeque<&str>>());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let outcomes = std::thread::scope(|scope| {
+        let labs: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| std::iter::from_fn(next).map(one).collect::<Vec<Result<()>>>())).collect();
+        labs.into_iter()
+            .flat_map(|lab| lab.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Vec<_>>()
+    });
+    outcomes.into_iter().collect()
 }
 
 /// A directory beside the tests' executable.
