@@ -30,12 +30,13 @@ impl Negotiation<'_> {
         let own = self.lines.iter().filter(|line| line.is_none()).count();
         let asked: Vec<String> = self.lines.iter().flatten().cloned().collect();
         let fit = room.saturating_sub(own);
+        let because = if own > 0 { format!("; {own} are taken by krundl itself") } else { String::new() };
+        let what = match asked.iter().all(|field| field.starts_with("mounts[")) {
+            true => format!("only {fit} mounts fit beside the root"),
+            false => format!("only {fit} of the {} devices fit", asked.len()),
+        };
         for field in asked.iter().skip(fit) {
-            let because = if own > 0 { format!(" ({own} more are taken by krundl itself)") } else { String::new() };
-            let reason = format!(
-                "does not fit: each device takes one of {architecture}'s interrupt lines, and there are {fit} for the {} that are asked for{because}",
-                asked.len()
-            );
+            let reason = format!("{what}: each takes one of {architecture}'s interrupt lines{because}");
             self.unsupported(field.clone(), reason);
         }
     }
