@@ -121,7 +121,7 @@ pub fn a_kvm_that_may_not_be_opened_is_named(stage: &Stage) {
         }
     }
     let _restore = Restore(fs::metadata("/dev/kvm").unwrap().permissions());
-    fs::set_permissions("/dev/kvm", Permissions::from_mode(0)).unwrap();
+    fs::set_permissions("/dev/kvm", Permissions::from_mode(0o0)).unwrap();
     let krundl = stage.krundl(&[], &stage.root, &["true"]);
     let mut unprivileged = Command::new("setpriv");
     unprivileged.args([
