@@ -26,7 +26,13 @@ impl Words {
                 c => clean.push(c),
             }
         }
-        let lines: Vec<&str> = clean.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        // A panic that aborts prints all its frames, whatever is asked for; they would leave no room for its reason.
+        let mut frames = false;
+        let mut is_noise = |line: &str| {
+            frames = line == "stack backtrace:" || (frames && is_frame(line));
+            frames || line.is_empty()
+        };
+        let lines: Vec<&str> = clean.lines().map(str::trim_end).filter(|line| !is_noise(line)).collect();
         let mut clean = lines.join("\n");
         if clean.len() > Words::MAX {
             let mut start = clean.len() - Words::MAX;
@@ -42,6 +48,13 @@ impl Words {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// `   7:     0x55fa8dc90280 - krundl::child::vmm_main`, or the line with its place in the source below it.
+fn is_frame(line: &str) -> bool {
+    let text = line.trim_start();
+    let numbered = text.split_once(':').is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    text.len() < line.len() && (numbered || text.starts_with("at "))
 }
 
 /// Swallows the rest of an escape sequence: CSI up to its final byte, OSC up to BEL or ST, else one character. None goes
@@ -92,6 +105,24 @@ mod tests {
         for start in ["\u{1b}", "\u{1b}[", "\u{1b}[31;", "\u{1b}]", "\u{1b}]0;title", "\u{1b}]0;title\u{1b}"] {
             assert_eq!(Words::quote(format!("before{start}\nthe reason\n").as_bytes()).as_str(), "before\nthe reason");
         }
+    }
+
+    #[test]
+    fn the_frames_of_a_panic_are_left_out() {
+        let frame =
+            |n| format!("{n:4}:     0x55fa8dc90280 - some::function::h40ca2f2713491b55\n{:29}at /source.rs:30:9\n", "");
+        let frames: String = (0..100).map(frame).collect();
+        let raw = format!(
+            "thread 'main' panicked at src/vstate.rs:454:\nError creating the Kvm object: Error(13)\n\n\
+             thread 'main' panicked at panicking.rs:225:\npanic in a function that cannot unwind\n\
+             stack backtrace:\n{frames}thread caused non-unwinding panic. aborting.\n   1: no frame\n"
+        );
+        assert_eq!(
+            Words::quote(raw.as_bytes()).as_str(),
+            "thread 'main' panicked at src/vstate.rs:454:\nError creating the Kvm object: Error(13)\n\
+             thread 'main' panicked at panicking.rs:225:\npanic in a function that cannot unwind\n\
+             thread caused non-unwinding panic. aborting.\n   1: no frame"
+        );
     }
 
     proptest! {
