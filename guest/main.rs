@@ -4,6 +4,8 @@
 //! runs the workload with exactly the arguments and the environment that it was given, and [tells](words) the host what
 //! became of it. It exits as the workload did, with 128 and the signal's number if one ended it, 127 if there is no such program, 126
 //! if it cannot be executed, and 125 if the guest could not be prepared.
+//!
+//! `krundl-guest --selftest` is what `krundl doctor --boot` runs as the workload: [the proof](selftest).
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -17,6 +19,7 @@ mod mounts;
 pub mod orders;
 mod ports;
 mod root;
+mod selftest;
 mod sys;
 #[allow(dead_code, reason = "the host's half of the file")]
 pub mod words;
@@ -38,6 +41,9 @@ fn main() {
 
 fn run() -> i32 {
     sys::open_missing_stdio();
+    if let Some(status) = selftest::instead(&std::env::args_os().collect::<Vec<_>>()) {
+        return status;
+    }
     let (orders, attached) = match receive_orders(std::env::args_os().skip(1)) {
         Ok(received) => received,
         Err(failure) => {

@@ -28,6 +28,7 @@ pub const EACCES: i32 = 13;
 pub const ENODEV: i32 = 19;
 pub const ENOTDIR: i32 = 20;
 pub const EINVAL: i32 = 22;
+pub const EROFS: i32 = 30;
 
 /// For `OpenOptions::custom_flags`: a terminal that is opened does not become the controlling one.
 pub const O_NOCTTY: c_int = 0o400;

@@ -169,6 +169,8 @@ impl Program {
             match sys::execute(candidate, &argv, &env) {
                 sys::ENOENT | sys::ENOTDIR if is_search => {}
                 sys::EACCES if is_search => denied = true,
+                // A shell would read it as a script.
+                sys::ENOEXEC if is_elf(candidate) => return sys::ENOEXEC,
                 sys::ENOEXEC => {
                     let argv: Vec<&CStr> = [SHELL, candidate].into_iter().chain(argv[1..].iter().copied()).collect();
                     sys::execute(SHELL, &argv, &env);
@@ -201,6 +203,13 @@ fn candidates(name: &[u8], path: Option<&[u8]>) -> Vec<Vec<u8>> {
     }
     let in_directory = |dir: &[u8]| if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() };
     path.unwrap_or(DEFAULT_PATH).split(|&byte| byte == b':').map(in_directory).collect()
+}
+
+/// A program for another processor, or a damaged one.
+fn is_elf(path: &CStr) -> bool {
+    let mut magic = [0; 4];
+    let file = File::open(OsStr::from_bytes(path.to_bytes()));
+    file.is_ok_and(|mut file| file.read_exact(&mut magic).is_ok()) && magic == *b"\x7fELF"
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ const KVM_CAP_MAX_VCPUS: libc::c_int = 66;
 
 /// What /dev/kvm answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Kvm {
     /// Whether the device exists.
     pub exists: bool,
@@ -114,4 +115,64 @@ fn modules() -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The version of Landlock's interface, with which a process can confine itself to some files; `None` if the kernel has
+/// none or does not tell.
+#[cfg(target_os = "linux")]
+pub fn landlock_abi() -> Option<u32> {
+    const VERSION: libc::c_ulong = 1;
+    // SAFETY: with a null pointer, a size of 0 and this flag the call only returns a number.
+    let abi = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0 as libc::c_ulong, VERSION)
+    };
+    u32::try_from(abi).ok().filter(|abi| *abi > 0)
+}
+
+/// Landlock is Linux's.
+#[cfg(not(target_os = "linux"))]
+pub fn landlock_abi() -> Option<u32> {
+    None
+}
+
+/// macOS: whether its hypervisor can be used, as the kernel answers.
+#[cfg(target_os = "macos")]
+pub fn hypervisor_framework() -> Option<bool> {
+    let (mut answer, mut size) = (0i32, size_of::<i32>());
+    // SAFETY: the name is a C string, and the answer has the size that is told.
+    let failed = unsafe {
+        libc::sysctlbyname(c"kern.hv_support".as_ptr(), (&raw mut answer).cast(), &mut size, std::ptr::null_mut(), 0)
+    };
+    (failed == 0).then_some(answer != 0)
+}
+
+/// Only macOS has it.
+#[cfg(not(target_os = "macos"))]
+pub fn hypervisor_framework() -> Option<bool> {
+    None
+}
+
+/// The version of macOS, as its kernel answers.
+#[cfg(target_os = "macos")]
+pub fn macos_version() -> Option<String> {
+    let mut answer = [0u8; 64];
+    let mut size = answer.len();
+    // SAFETY: the name is a C string, and no more is written than the size that is told.
+    let failed = unsafe {
+        libc::sysctlbyname(
+            c"kern.osproductversion".as_ptr(),
+            answer.as_mut_ptr().cast(),
+            &mut size,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    let text = std::ffi::CStr::from_bytes_until_nul(&answer).ok()?.to_str().ok()?;
+    (failed == 0).then(|| text.to_owned())
+}
+
+/// Only macOS has one.
+#[cfg(not(target_os = "macos"))]
+pub fn macos_version() -> Option<String> {
+    None
 }

@@ -3,7 +3,7 @@
 //! One way through the code; each room knows only those before it:
 //! [`symbols`] (the table of libkrun's functions), [`library`] (find and open it), [`capabilities`] (what it can do and
 //! how we know), [`spec`] (what is asked for, and whether this host takes it), [`plan`] (the calls, or every reason
-//! why not), [`launch`] (start and watch the process that makes them).
+//! why not), [`mod@launch`] (start and watch the process that makes them).
 //!
 //! ```no_run
 //! # fn main() -> krundl::Result<()> {

@@ -27,12 +27,20 @@ pub struct ProbeOptions {
     pub helper: Option<PathBuf>,
     /// How long opening one candidate may take before it counts as hung.
     pub timeout: Duration,
+    /// What the search depends on besides; `None`: this process's environment.
+    pub environment: Option<Environment>,
 }
 
 impl Default for ProbeOptions {
     /// Search for everything; ten seconds for each candidate.
     fn default() -> ProbeOptions {
-        ProbeOptions { library: None, directory: None, helper: None, timeout: Duration::from_secs(10) }
+        ProbeOptions {
+            library: None,
+            directory: None,
+            helper: None,
+            timeout: Duration::from_secs(10),
+            environment: None,
+        }
     }
 }
 
@@ -45,6 +53,8 @@ pub struct Probed {
     pub attempts: Vec<Attempt>,
     /// What libraries printed when they were opened.
     pub words: Words,
+    /// How the child ended after it had told what libkrun is, if not well: libkrunfw took it along when it was asked.
+    pub died: Option<String>,
 }
 
 /// Opens libkrun in a child process and judges what it can do.
@@ -59,7 +69,7 @@ pub fn probe_isolated(options: &ProbeOptions) -> Result<Probed> {
     let mut search = Options {
         path: options.library.clone(),
         directory: options.directory.clone(),
-        environment: Environment::current(),
+        environment: options.environment.clone().unwrap_or_else(Environment::current),
         skip: Vec::new(),
     };
     // Each round ends with an answer or with one candidate more that is known to kill its process.
@@ -113,7 +123,8 @@ fn round(helper: &Helper, search: &Options, timeout: Duration) -> Result<Round> 
     }
     if let Some(observation) = story.observed {
         let capabilities = Capabilities::judge(*observation);
-        return Ok(Round::Found(Box::new(Probed { capabilities, attempts: story.attempts, words })));
+        let died = (!story.done && ended != Ended::Exit(0)).then(|| format!("{ended}{}", quoted(&words)));
+        return Ok(Round::Found(Box::new(Probed { capabilities, attempts: story.attempts, words, died })));
     }
     if story.not_found {
         return Ok(Round::NotFound(story.attempts));
@@ -157,6 +168,8 @@ struct Story {
     trying: Option<String>,
     observed: Option<Box<crate::library::Observation>>,
     not_found: bool,
+    /// Nothing is left to tell.
+    done: bool,
 }
 
 impl Story {
@@ -169,6 +182,7 @@ impl Story {
             }
             Status::Observed(observation) => self.observed = Some(observation),
             Status::Firmware(firmware) => {
+                self.done = true;
                 if let Some(observation) = &mut self.observed {
                     observation.firmware = *firmware;
                 }

@@ -280,7 +280,7 @@ fn consoles_and_ports_lead_somewhere_and_are_kept_open() {
     let checked = host.check(json!({
         "console": {"file": host.path("console")}, "serial": {"input": input, "output": host.path("serial")},
         "console_ports": [{"name": "a", "input": input}, {"name": "b", "output": host.path("b")}],
-        "log_file": host.path("log"), "kernel_console": "ttyS0",
+        "log_file": host.path("log"), "kernel_console": "hvc0",
     }));
     assert!(checked.problems.is_empty(), "{:#?}", checked.problems);
     let findings = &checked.findings;
@@ -327,6 +327,10 @@ fn the_kernels_console_must_be_replaceable() {
         host.bad(with(Some(line)), &[("kernel_console", "aborts")]);
     }
     host.bad(json!({"kernel_console": "ttyS0"}), &[("kernel_console", "serial")]);
+    let serial = json!({"output": host.path("serial")});
+    host.bad(json!({"kernel_console": "ttyS0", "serial": serial}), &[("kernel_console", "kernel of your own")]);
+    let own = json!({"path": kernel, "cmdline": "console=hvc0 init=/init.krun rw"});
+    host.good(json!({"kernel_console": "ttyS0", "serial": serial, "kernel": own, "memory_mib": 4096}));
 }
 
 #[test]

@@ -41,12 +41,12 @@ fn crash(statements: &str) -> AttemptError {
 #[test]
 fn a_good_library_is_described() {
     let stub = Stub::new("1.18.1").build();
-    let Probed { capabilities, attempts, words } = probe(options(&stub.path)).unwrap();
+    let Probed { capabilities, attempts, words, died } = probe(options(&stub.path)).unwrap();
     assert_eq!(capabilities.version.range.to_string(), "=1.18.1");
     assert_eq!(capabilities.observation.real_path, stub.path);
     assert_eq!(capabilities.observation.functions.len(), stub_functions("1.18.1"));
     assert_eq!((attempts.len(), attempts[0].error.clone()), (1, None));
-    assert_eq!(words.as_str(), "");
+    assert_eq!((words.as_str(), died), ("", None));
     assert!(stub.calls().iter().all(|call| call.function == "krun_has_feature"), "{:?}", stub.calls());
 }
 
@@ -127,6 +127,7 @@ fn a_crash_is_kept_and_the_next_candidate_is_chosen() {
         library: None,
         helper: Some(HELPER.into()),
         timeout: Duration::from_secs(10),
+        environment: None,
     };
     let Probed { capabilities, attempts, .. } = probe(options).unwrap();
     assert_eq!(capabilities.observation.path.file_name(), working.link.file_name());

@@ -8,6 +8,7 @@ use crate::symbols::{Function, Group};
 /// How far each group goes; 0 is not at all. Each level includes those below it in libkrun's releases, but not
 /// necessarily in a fork: what is called is always looked up by function.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Levels {
     /// 1: shares. 2: with a DAX window. 3: read-only, enforced on the host's side. 4: with a choice of ownership
     /// semantics.
@@ -43,6 +44,7 @@ impl Levels {
 
 /// Functions that are there and prove nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Doubt {
     /// The functions' group.
     pub group: String,

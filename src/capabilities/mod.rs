@@ -1,6 +1,6 @@
 //! What a libkrun can do, and how we know.
 //!
-//! Everything here is judged from an [`Observation`](crate::library::Observation); nothing is opened or called.
+//! Everything here is judged from an [`Observation`]; nothing is opened or called.
 
 mod levels;
 mod version;
@@ -18,6 +18,7 @@ use crate::symbols::{Build, Feature, Function, Without};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Generation {
     /// Context numbers and setters: libkrun 0.1 to 1.19.
     One,
@@ -45,6 +46,7 @@ pub struct Capabilities {
 /// Whether a function does what its name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Support {
     /// It is there, and a build that has it means it.
     Yes,
@@ -80,7 +82,10 @@ impl Capabilities {
             doubts: Vec::new(),
             version,
         };
-        (capabilities.levels, capabilities.doubts) = levels::judge(&capabilities);
+        // In another language the same names may mean other things, so their presence is no level of anything.
+        if generation == Generation::One {
+            (capabilities.levels, capabilities.doubts) = levels::judge(&capabilities);
+        }
         capabilities
     }
 

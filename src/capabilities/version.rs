@@ -26,10 +26,12 @@ pub struct Version {
 
 /// One witness.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// What kind of witness.
     pub kind: EvidenceKind,
     /// The releases that fit it.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub says: VersionReq,
     /// Why.
     pub because: String,
@@ -38,6 +40,7 @@ pub struct Evidence {
 /// What kind of witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum EvidenceKind {
     /// A function is there.
     FunctionPresent,
@@ -224,10 +227,11 @@ fn absent(present: FunctionSet) -> impl Iterator<Item = Function> {
         let symbol = function.symbol();
         let built = match symbol.without {
             Without::Always | Without::Refuses | Without::NoEffect => true,
-            // A build shows what it was built with by its other functions of that kind.
-            Without::Absent | Without::AbsentSince(_) => {
-                present.iter().any(|other| other.symbol().build == symbol.build)
-            }
+            // A build shows what it was built with by its other functions of that kind, if those would be absent too.
+            Without::Absent | Without::AbsentSince(_) => present.iter().any(|other| {
+                let other = other.symbol();
+                other.build == symbol.build && matches!(other.without, Without::Absent | Without::AbsentSince(_))
+            }),
         };
         built && last_release(*function).is_none()
     })

@@ -21,7 +21,7 @@ const PREFIX: &str = "krundl-share-";
 ///
 /// # Errors
 /// It was left out when krundl was built.
-pub(super) fn program() -> io::Result<&'static [u8]> {
+pub(crate) fn program() -> io::Result<&'static [u8]> {
     if PROGRAM.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,

@@ -9,6 +9,8 @@ mod probe;
 mod run;
 mod streams;
 
+pub(crate) use bootstrap::program as guest_program;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

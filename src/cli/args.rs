@@ -22,6 +22,11 @@ pub enum Command {
     /// libkrun is opened in a child process, so that a broken one cannot take krundl along. Exit status: 0 when
     /// nothing fails, 1 when something does, 2 when used wrongly.
     Doctor(DoctorArgs),
+    /// Show what files say about themselves, without running anything of them
+    ///
+    /// For any architecture, ELF and Mach-O. Exit status: 0, or 1 when a file cannot be read or is no library, 2 when
+    /// used wrongly.
+    Inspect(InspectArgs),
     /// Show how a VM would be started, or everything that stands in the way
     ///
     /// Checks the spec against this host and negotiates it with libkrun; nothing is started. Exit status: 0 with the
@@ -54,10 +59,69 @@ impl LibraryArgs {
 pub struct DoctorArgs {
     #[command(flatten)]
     pub library: LibraryArgs,
+    /// Boot a real guest, which reads, writes and is refused; takes seconds, a minute at most
+    #[arg(long)]
+    pub boot: bool,
+    /// Say whether this mount would work here, and how; may be repeated
+    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
+    pub mounts: Vec<OsString>,
+    /// Say whether this kernel can be started, and has what a guest needs
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// Say what this release of libkrun would add
+    #[arg(long, value_name = "RELEASE")]
+    pub compare: Option<String>,
+    /// Only this check or group of checks; may be repeated
+    #[arg(long, value_name = "ID")]
+    pub only: Vec<String>,
+    /// Warnings count as failures
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON; the same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// The form of the report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: ReportFormat,
+    /// Leave out the user's name, home and host, for pasting in public
+    #[arg(long)]
+    pub redact: bool,
+    /// Show every function, every attempt and all evidence
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// List the checks, and do nothing else
+    #[arg(long, conflicts_with = "explain")]
+    pub list: bool,
+    /// Explain a check, and do nothing else
+    #[arg(long, value_name = "ID")]
+    pub explain: Option<String>,
+}
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Text,
+    /// Everything, for programs
+    Json,
+    /// Labels of a Kubernetes node (node-feature-discovery's local file)
+    Nfd,
+    /// Metrics, for a node exporter's textfile collector
+    Openmetrics,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The files; with --root and without any: those where libkrun is looked for
+    #[arg(value_name = "FILE", required_unless_present = "root")]
+    pub files: Vec<PathBuf>,
+    /// The files' paths are those in this directory, an image's root
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Show every function, every attempt and all evidence
+    /// Show the functions that are there, too
     #[arg(short, long)]
     pub verbose: bool,
 }

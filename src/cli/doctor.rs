@@ -1,100 +1,80 @@
 //! `krundl doctor`.
 
-use std::fmt::Write;
+use std::io::{IsTerminal, Write};
 
-use krundl::doctor::{Report, Status, doctor as examine};
-use krundl::error::{AttemptKind, Origin};
+use krundl::doctor::{Format, Id, Options, Secrets, Step, Style, World, doctor_of, explain, list};
 
-use super::args::DoctorArgs;
+use super::args::{DoctorArgs, ReportFormat, mount};
 use super::print;
 
+/// Used wrongly.
+const USAGE: i32 = 2;
+
 pub fn doctor(args: &DoctorArgs) -> i32 {
-    let report = examine(&args.library.probe());
-    let text = if args.json {
-        format!("{:#}\n", serde_json::to_value(&report).expect("a report is plain data"))
-    } else {
-        as_text(&report, args.verbose)
+    if args.list {
+        print(&list());
+        return 0;
+    }
+    match run(args) {
+        Ok(status) => status,
+        Err(reason) => {
+            eprintln!("krundl: {reason}");
+            USAGE
+        }
+    }
+}
+
+fn run(args: &DoctorArgs) -> Result<i32, String> {
+    if let Some(name) = &args.explain {
+        let unknown = || format!("there is no check {name:?}; fix: krundl doctor --list shows them");
+        print(&explain(Id::from_name(name).ok_or_else(unknown)?));
+        return Ok(0);
+    }
+    let mount_of =
+        |text: &std::ffi::OsString| mount(text).map_err(|reason| format!("--mount {}: {reason}", text.display()));
+    let options = Options {
+        probe: args.library.probe(),
+        mounts: args.mounts.iter().map(mount_of).collect::<Result<_, _>>()?,
+        kernel: args.kernel.clone(),
+        compare: args.compare.clone(),
+        boot: args.boot,
+        only: args.only.clone(),
     };
-    print(&text);
-    i32::from(!report.is_fine())
+    let report = doctor_of(&World::current(), &options, &mut show_progress);
+    clear_progress();
+    let report = report?;
+    let format = match args.format {
+        _ if args.json => Format::Json,
+        ReportFormat::Json => Format::Json,
+        ReportFormat::Nfd => Format::Nfd,
+        ReportFormat::Openmetrics => Format::OpenMetrics,
+        ReportFormat::Text => Format::Text(Style { checks_only: !args.only.is_empty(), ..style(args.verbose) }),
+    };
+    let text = report.render(format);
+    print(&if args.redact { Secrets::current().redact(&text) } else { text });
+    Ok(i32::from(!report.is_fine(args.strict)))
 }
 
-fn as_text(report: &Report, verbose: bool) -> String {
-    let mut text = String::new();
-    if let Some(library) = &report.library {
-        let _ = writeln!(text, "libkrun {}: {}", library.version.range, library.real_path.display());
-        if let Some(levels) = &report.levels {
-            let levels: Vec<String> =
-                levels.named().iter().map(|(name, level, top)| format!("{name} {level}/{top}")).collect();
-            let _ = writeln!(text, "  levels:   {}", levels.join("  "));
-        }
-        let features: Vec<String> =
-            library.features.iter().map(|(feature, state)| format!("{feature} {state}")).collect();
-        let _ = writeln!(text, "  features: {}", features.join(", "));
-        let lacking: Vec<&str> =
-            library.functions.iter().filter(|(_, there)| !**there).map(|(f, _)| f.name()).collect();
-        let _ =
-            writeln!(text, "  functions: {} of {} ", library.functions.len() - lacking.len(), library.functions.len());
-        if verbose {
-            for (function, there) in &library.functions {
-                let _ = writeln!(
-                    text,
-                    "    {} {function} (since {})",
-                    if *there { "yes" } else { "no " },
-                    function.symbol().since
-                );
-            }
-        } else if !lacking.is_empty() {
-            let _ = writeln!(text, "    not there: {}", lacking.join(", "));
-        }
-        for doubt in &report.doubts {
-            let _ = writeln!(text, "  {}: {}", doubt.group, doubt.why);
-        }
-        text.push('\n');
-    }
-    attempts(report, verbose, &mut text);
-    // The bad news last, where the eye is.
-    let mut checks: Vec<_> = report.checks.iter().collect();
-    checks.sort_by_key(|check| match check.status {
-        Status::Pass => 0,
-        Status::Skip => 1,
-        Status::Warn => 2,
-        Status::Fail => 3,
-    });
-    for check in checks {
-        let status = match check.status {
-            Status::Pass => "pass",
-            Status::Skip => "skip",
-            Status::Warn => "warn",
-            Status::Fail => "FAIL",
-        };
-        let _ = writeln!(text, "{status}  {:<18} {}", check.id, check.summary);
-        let shown = verbose || check.status != Status::Pass;
-        for line in check.detail.iter().filter(|_| shown).flat_map(|detail| detail.lines()) {
-            let _ = writeln!(text, "      {line}");
-        }
-        if let Some(fix) = &check.fix {
-            let _ = writeln!(text, "      fix: {fix}");
-        }
-    }
-    text
+/// Colours and breaks for a terminal, unless NO_COLOR is set; whole lines for everybody else.
+fn style(verbose: bool) -> Style {
+    let stdout = std::io::stdout();
+    let is_terminal = stdout.is_terminal();
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let width = rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col)).filter(|n| *n > 0);
+    Style { colour: is_terminal && !no_color, width: width.filter(|_| is_terminal), verbose, checks_only: false }
 }
 
-/// What was tried in vain; of the well-known places where there is nothing only the number.
-fn attempts(report: &Report, verbose: bool, text: &mut String) {
-    let failed = || report.attempts.iter().filter_map(|attempt| Some((attempt, attempt.error.as_ref()?)));
-    let nothing_there = |origin: Origin, kind: AttemptKind| origin == Origin::WellKnown && kind == AttemptKind::Missing;
-    let (empty, told): (Vec<_>, Vec<_>) =
-        failed().partition(|(attempt, error)| !verbose && nothing_there(attempt.origin, error.kind));
-    if empty.is_empty() && told.is_empty() {
-        return;
+/// One line on a terminal, which the next one or the report replaces.
+fn show_progress(step: Step) {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _ = write!(stderr, "\r\x1b[K{} ...", step.describe());
     }
-    text.push_str(if report.library.is_some() { "tried before it:\n" } else { "tried:\n" });
-    for (attempt, error) in told {
-        let _ = writeln!(text, "  {} ({}): {}", attempt.candidate, attempt.origin.describe(), error.message);
+}
+
+fn clear_progress() {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _ = write!(stderr, "\r\x1b[K");
     }
-    if !empty.is_empty() {
-        let _ = writeln!(text, "  {} well-known places: nothing there (-v lists them)", empty.len());
-    }
-    text.push('\n');
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod doctor;
+mod inspect;
 mod plan;
 mod run;
 mod signals;
@@ -12,6 +13,7 @@ fn main() {
     let args::Cli { command } = args::Cli::parse();
     let status = match command {
         args::Command::Doctor(args) => doctor::doctor(&args),
+        args::Command::Inspect(args) => inspect::inspect(&args),
         args::Command::Plan(args) => plan::plan(&args),
         args::Command::Run(args) => run::run(*args),
     };

@@ -5,38 +5,60 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::checks::{Check, Status};
-use crate::capabilities::{Capabilities, Doubt, Evidence, Generation, Levels};
+use super::boot::Proof;
+use super::check::{Check, Status};
+use super::compare::Comparison;
+use super::kernel::KernelReport;
+use super::mounts::MountReport;
+use super::others::Other;
+use crate::capabilities::{Capabilities, Doubt, Evidence, Generation, Levels, Support};
 use crate::error::{Attempt, Origin};
 use crate::host::Kvm;
-use crate::library::{FeatureState, Firmware, Flavour};
+use crate::library::{FeatureState, Firmware, Flavour, Identity};
 use crate::symbols::{Feature, Function};
+
+/// The version of the names in the JSON.
+const SCHEMA_VERSION: u32 = 1;
 
 /// Everything that the doctor found.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Report {
     /// Grows when a name changes its meaning or goes.
     pub schema_version: u32,
     /// krundl's own version.
     pub krundl_version: &'static str,
+    /// krundl-vmm, the program that opens libkrun.
+    pub helper: Option<PathBuf>,
     /// The library that was chosen.
     pub library: Option<LibraryReport>,
     /// How far each group of its functions goes.
     pub levels: Option<Levels>,
     /// Functions of it that are there and prove nothing.
     pub doubts: Vec<Doubt>,
-    /// Every candidate, in the order in which they were tried.
+    /// Every candidate, in the order in which they were tried; the chosen one has no error.
     pub attempts: Vec<Attempt>,
+    /// Files of that name beside the chosen one: it shadows them.
+    pub others: Vec<Other>,
+    /// What another release would add.
+    pub compare: Option<Comparison>,
     /// The libkrunfw that it asks for.
     pub firmware: Option<Firmware>,
     /// This machine's KVM.
     pub kvm: Kvm,
+    /// The mounts that were asked about.
+    pub mounts: Vec<MountReport>,
+    /// The kernel that was asked about.
+    pub kernel: Option<KernelReport>,
+    /// What a real guest has shown.
+    pub proof: Option<Proof>,
     /// What was judged.
     pub checks: Vec<Check>,
 }
 
 /// The library that was chosen.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LibraryReport {
     /// As it was found.
     pub path: PathBuf,
@@ -44,10 +66,14 @@ pub struct LibraryReport {
     pub real_path: PathBuf,
     /// Why it was tried.
     pub origin: Origin,
+    /// Which file it is.
+    pub identity: Identity,
     /// The name that it gives itself.
     pub soname: Option<String>,
     /// The variant.
     pub flavour: Flavour,
+    /// The libraries that it is linked with.
+    pub needed: Vec<String>,
     /// The language of its functions.
     pub generation: Generation,
     /// How that was told.
@@ -56,6 +82,8 @@ pub struct LibraryReport {
     pub version: VersionReport,
     /// Every function of the table: whether it is there.
     pub functions: BTreeMap<Function, bool>,
+    /// Every function that is there: whether it does what its name says.
+    pub support: BTreeMap<Function, Support>,
     /// What it says of each feature.
     pub features: BTreeMap<Feature, FeatureState>,
     /// Functions that the table does not know.
@@ -64,6 +92,7 @@ pub struct LibraryReport {
 
 /// Which release it is.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VersionReport {
     /// A semver requirement that the release fulfils.
     pub range: String,
@@ -81,21 +110,32 @@ impl Report {
         checks: Vec<Check>,
     ) -> Report {
         Report {
-            schema_version: 1,
+            schema_version: SCHEMA_VERSION,
             krundl_version: env!("CARGO_PKG_VERSION"),
+            helper: None,
             library: capabilities.map(LibraryReport::new),
             levels: capabilities.map(|c| c.levels.clone()),
             doubts: capabilities.map(|c| c.doubts.clone()).unwrap_or_default(),
             attempts,
+            others: Vec::new(),
+            compare: None,
             firmware: capabilities.map(|c| c.observation.firmware.clone()),
             kvm,
+            mounts: Vec::new(),
+            kernel: None,
+            proof: None,
             checks,
         }
     }
 
-    /// Whether nothing fails.
-    pub fn is_fine(&self) -> bool {
-        self.checks.iter().all(|check| check.status != Status::Fail)
+    /// Whether nothing is in the way; with `strict`: nor may be.
+    pub fn is_fine(&self, strict: bool) -> bool {
+        !self.checks.iter().any(|check| check.status.is_bad() || strict && check.status == Status::Warn)
+    }
+
+    /// The number of checks with this status.
+    pub fn count(&self, status: Status) -> usize {
+        self.checks.iter().filter(|check| check.status == status).count()
     }
 }
 
@@ -107,8 +147,10 @@ impl LibraryReport {
             path: observation.path.clone(),
             real_path: observation.real_path.clone(),
             origin: observation.origin,
+            identity: observation.identity.clone(),
             soname: observation.soname.clone(),
             flavour: observation.flavour,
+            needed: observation.needed.clone(),
             generation: capabilities.generation,
             generation_reason: capabilities.generation_reason.clone(),
             version: VersionReport {
@@ -117,6 +159,7 @@ impl LibraryReport {
                 conflicts: version.conflicts.clone(),
             },
             functions: Function::ALL.iter().map(|f| (*f, capabilities.has(*f))).collect(),
+            support: observation.functions.iter().map(|f| (f, capabilities.support(f))).collect(),
             features: observation.features.clone(),
             unknown_functions: observation.exported_unknown.clone(),
         }

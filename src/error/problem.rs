@@ -8,6 +8,7 @@ use crate::symbols::Function;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ProblemKind {
     /// The spec contradicts itself or is malformed.
     Invalid,
@@ -22,6 +23,7 @@ pub enum ProblemKind {
 /// What a libkrun has to have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Needs {
     /// The function.
     pub function: Function,
@@ -43,6 +45,7 @@ impl Needs {
 /// One thing that stands between a spec and a VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// The field of the spec, as `mounts[0].guest`.
     pub field: String,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// characters or escape sequences, so that it can be shown on a terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Words(String);
 
 impl Words {

@@ -15,11 +15,24 @@ use crate::error::AttemptKind;
 type Header = raw::FileHeader64<Endianness>;
 type Bytes<'data, 'file> = &'data ReadCache<&'file File>;
 
-/// Reads what is told of a file whose first bytes are `head`, and where its literals stand: nothing more is read of it,
-/// since most of it is code.
+/// Reads what is told of a file for this process whose first bytes are `head`, and where its literals stand: nothing
+/// more is read of it, since most of it is code.
 pub(super) fn read(head: &[u8], file: &File) -> Result<(FileReport, Vec<Range<u64>>), Refusal> {
     check_header(head)?;
-    let parsed = parse(&ReadCache::new(file)).map_err(|error| damaged(&error.to_string()))?;
+    read_as::<Header>(file)
+}
+
+/// The same for a file for any machine.
+pub(super) fn read_any(head: &[u8], file: &File) -> Result<(FileReport, Vec<Range<u64>>), Refusal> {
+    let head = Head::of(head)?;
+    head.check_kind()?;
+    let (report, literals) =
+        if head.bits == 1 { read_as::<raw::FileHeader32<Endianness>>(file)? } else { read_as::<Header>(file)? };
+    Ok((FileReport { architecture: machine(head.bits, head.machine), ..report }, literals))
+}
+
+fn read_as<H: FileHeader<Endian = Endianness>>(file: &File) -> Result<(FileReport, Vec<Range<u64>>), Refusal> {
+    let parsed = parse::<H>(&ReadCache::new(file)).map_err(|error| damaged(&error.to_string()))?;
     parsed.ok_or_else(|| damaged("it ends before the last byte that its headers promise"))
 }
 
@@ -36,25 +49,44 @@ fn check_header(bytes: &[u8]) -> Result<(), Refusal> {
     if !bytes.starts_with(b"\x7fELF") {
         return Err(no_library(bytes, "no ELF header"));
     }
-    let Some(head) = bytes.first_chunk::<20>() else { return Err(damaged("its header is cut off").ask_loader()) };
-    let (bits, little) = (head[4], head[5] == 1);
-    let number = |at: usize| match little {
-        true => u16::from_le_bytes([head[at], head[at + 1]]),
-        false => u16::from_be_bytes([head[at], head[at + 1]]),
-    };
-    let machine = machine(bits, number(18));
-    if machine != std::env::consts::ARCH || bits != 2 || little != cfg!(target_endian = "little") {
-        let endian = if little { "little" } else { "big" };
-        return Err(wrong(&format!("{machine} ({}-bit, {endian}-endian)", u32::from(bits) * 32)).ask_loader());
+    let head = Head::of(bytes)?;
+    let machine = machine(head.bits, head.machine);
+    if machine != std::env::consts::ARCH || head.bits != 2 || head.little != cfg!(target_endian = "little") {
+        let endian = if head.little { "little" } else { "big" };
+        return Err(wrong(&format!("{machine} ({}-bit, {endian}-endian)", u32::from(head.bits) * 32)).ask_loader());
     }
-    let what = match number(16) {
-        3 => return Ok(()),
-        1 => "an object file for linking",
-        2 => "a program",
-        4 => "a core dump",
-        _ => "an ELF file of another kind",
-    };
-    Err(Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library")).ask_loader())
+    head.check_kind()
+}
+
+/// What the first bytes tell.
+struct Head {
+    bits: u8,
+    little: bool,
+    kind: u16,
+    machine: u16,
+}
+
+impl Head {
+    fn of(bytes: &[u8]) -> Result<Head, Refusal> {
+        let Some(head) = bytes.first_chunk::<20>() else { return Err(damaged("its header is cut off").ask_loader()) };
+        let little = head[5] == 1;
+        let number = |at: usize| match little {
+            true => u16::from_le_bytes([head[at], head[at + 1]]),
+            false => u16::from_be_bytes([head[at], head[at + 1]]),
+        };
+        Ok(Head { bits: head[4], little, kind: number(16), machine: number(18) })
+    }
+
+    fn check_kind(&self) -> Result<(), Refusal> {
+        let what = match self.kind {
+            3 => return Ok(()),
+            1 => "an object file for linking",
+            2 => "a program",
+            4 => "a core dump",
+            _ => "an ELF file of another kind",
+        };
+        Err(Refusal::new(AttemptKind::NotALibrary, format!("{what}, not a shared library")).ask_loader())
+    }
 }
 
 fn wrong(built_for: &str) -> Refusal {
@@ -81,8 +113,10 @@ fn machine(bits: u8, number: u16) -> String {
 }
 
 /// `None` for a file that ends too early.
-fn parse(bytes: Bytes<'_, '_>) -> object::read::Result<Option<(FileReport, Vec<Range<u64>>)>> {
-    let header = Header::parse(bytes)?;
+fn parse<H: FileHeader<Endian = Endianness>>(
+    bytes: Bytes<'_, '_>,
+) -> object::read::Result<Option<(FileReport, Vec<Range<u64>>)>> {
+    let header = H::parse(bytes)?;
     let endian = header.endian()?;
     let segments = header.program_headers(endian, bytes)?;
     // The loader maps what lies beyond the end without a word, and whoever touches it dies of SIGBUS.
@@ -94,7 +128,7 @@ fn parse(bytes: Bytes<'_, '_>) -> object::read::Result<Option<(FileReport, Vec<R
     let mut report = FileReport::empty(Identity::default());
     for segment in segments {
         if let Some(dynamic) = segment.dynamic(endian, bytes)? {
-            read_dynamic(&mut report, bytes, endian, segments, dynamic)?;
+            read_dynamic::<H>(&mut report, bytes, endian, segments, dynamic)?;
         }
         if let Some(mut notes) = segment.notes(endian, bytes)? {
             while let Some(note) = notes.next()? {
@@ -122,20 +156,20 @@ fn parse(bytes: Bytes<'_, '_>) -> object::read::Result<Option<(FileReport, Vec<R
 }
 
 /// Names from the dynamic segment, found as the loader finds them: through addresses, not through section headers.
-fn read_dynamic(
+fn read_dynamic<H: FileHeader<Endian = Endianness>>(
     report: &mut FileReport,
     bytes: Bytes<'_, '_>,
     endian: Endianness,
-    segments: &[raw::ProgramHeader64<Endianness>],
-    dynamic: &[raw::Dyn64<Endianness>],
+    segments: &[H::ProgramHeader],
+    dynamic: &[H::Dyn],
 ) -> object::read::Result<()> {
     let entries = || dynamic.iter().take_while(|entry| entry.d_tag(endian) != raw::DT_NULL);
-    let value = |tag| entries().find(|entry| entry.d_tag(endian) == tag).map(|entry| entry.d_val(endian));
+    let value = |tag| entries().find(|entry| entry.d_tag(endian) == tag).map(|entry| entry.val(endian));
     let (Some(address), Some(size)) = (value(raw::DT_STRTAB), value(raw::DT_STRSZ)) else { return Ok(()) };
     let loaded = segments.iter().filter(|segment| segment.p_type(endian) == raw::PT_LOAD);
     // Not by Segment::data_range, which reads the whole segment.
     let mut ranges = loaded.filter_map(|segment| {
-        let at = address.checked_sub(segment.p_vaddr(endian))?;
+        let at = address.checked_sub(segment.p_vaddr(endian).into())?;
         let (start, len) = segment.file_range(endian);
         let inside = at.checked_add(size).is_some_and(|end| end <= len);
         inside.then(|| bytes.read_bytes_at(start.checked_add(at)?, size).ok()).flatten()
@@ -163,9 +197,9 @@ fn read_dynamic(
 }
 
 /// The functions that other files can find in it.
-fn exports<'data, 'file>(
+fn exports<'data, 'file, H: FileHeader<Endian = Endianness>>(
     bytes: Bytes<'data, 'file>,
-    sections: &SectionTable<'data, Header, Bytes<'data, 'file>>,
+    sections: &SectionTable<'data, H, Bytes<'data, 'file>>,
     endian: Endianness,
 ) -> object::read::Result<Vec<String>> {
     let symbols = sections.symbols(endian, bytes, raw::SHT_DYNSYM)?;

@@ -25,6 +25,7 @@ use crate::error::{Attempt, AttemptError, AttemptKind, Origin};
 /// The libkrunfw of a libkrun.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Firmware {
     /// Its soname; `None` if it is not known which one libkrun asks for.
     pub wanted: Option<String>,
@@ -47,13 +48,16 @@ pub struct Firmware {
 }
 
 /// The kernel in a libkrunfw. The guest's memory has to reach beyond `load_address + size`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FirmwareKernel {
     /// Where it goes in the guest's memory.
     pub load_address: u64,
     /// Its size in bytes.
     pub size: u64,
+    /// Its release, `6.12.87` for example, from its own banner; `None` if it has none.
+    pub release: Option<String>,
 }
 
 impl Firmware {
@@ -179,7 +183,25 @@ unsafe fn kernel(firmware: Handle) -> Option<FirmwareKernel> {
     // SAFETY: libkrunfw's function of that signature, which libkrun calls the same way; it writes three numbers and
     // returns the address of bytes in the library.
     let bytes = unsafe { std::mem::transmute::<*const c_void, GetKernel>(address)(&mut load, &mut entry, &mut size) };
-    (!bytes.is_null() && size > 0).then_some(FirmwareKernel { load_address: load, size: size as u64 })
+    if bytes.is_null() || size == 0 {
+        return None;
+    }
+    // SAFETY: libkrunfw says that so many bytes lie there, which libkrun copies into the guest; nobody changes them.
+    let image = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>().cast_const(), size) };
+    Some(FirmwareKernel { load_address: load, size: size as u64, release: kernel_release(image) })
+}
+
+/// The release in a kernel's banner, `Linux version 6.12.87 (builder) ...`.
+pub(crate) fn kernel_release(image: &[u8]) -> Option<String> {
+    const BANNER: &[u8] = b"Linux version ";
+    let finder = memchr::memmem::Finder::new(BANNER);
+    finder.find_iter(image).find_map(|at| {
+        let rest = &image[at + BANNER.len()..];
+        let end = rest.iter().take(64).position(|byte| !byte.is_ascii_graphic())?;
+        // The format string of the same words is in there too.
+        let release = std::str::from_utf8(&rest[..end]).ok()?;
+        release.starts_with(|first: char| first.is_ascii_digit()).then(|| release.to_owned())
+    })
 }
 
 /// The numbers in the name of the file that a link leads to.

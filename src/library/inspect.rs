@@ -24,7 +24,7 @@ const MAX_SIZE: u64 = 512 << 20;
 pub struct FileReport {
     /// Which file it is.
     pub identity: Identity,
-    /// The architecture it is for, which is this process's: anything else is an error.
+    /// The architecture it is for; from [`inspect`] it is this process's, anything else is an error.
     pub architecture: String,
     /// The name that it gives itself (`DT_SONAME`, `LC_ID_DYLIB`).
     pub soname: Option<String>,
@@ -59,6 +59,7 @@ impl FileReport {
 /// What makes a file the one that it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Identity {
     /// Device.
     pub dev: u64,
@@ -120,20 +121,47 @@ pub fn inspect(path: &Path) -> Result<FileReport, AttemptError> {
     look(path).map_err(|refusal| refusal.error)
 }
 
+/// Reads a library of any system and architecture: one report for each part of the file (a Mach-O file can have
+/// several).
+///
+/// # Errors
+///
+/// As [`inspect`], but for [`AttemptKind::WrongArchitecture`].
+pub fn inspect_any(path: &Path) -> Result<Vec<FileReport>, AttemptError> {
+    let read = || -> Result<Vec<FileReport>, Refusal> {
+        let (file, identity) = open(path)?;
+        let head = head(&file)?;
+        let parts = if head.starts_with(b"\x7fELF") {
+            vec![elf::read_any(&head, &file)?]
+        } else {
+            macho::read_any(&whole(&file)?)?.into_iter().map(|report| (report, Vec::new())).collect()
+        };
+        Ok(parts
+            .into_iter()
+            .map(|(report, literals)| with_firmware_names(&file, with_identity(report, &identity), literals))
+            .collect())
+    };
+    read().map_err(|refusal| refusal.error)
+}
+
 /// [`inspect`], with what the loader may be asked after a refusal.
 pub(super) fn look(path: &Path) -> Result<FileReport, Refusal> {
-    let (file, mut report, literals) = read(path)?;
+    let (file, report, literals) = read(path)?;
+    Ok(with_firmware_names(&file, report, literals))
+}
+
+fn with_firmware_names(file: &File, mut report: FileReport, literals: Vec<Range<u64>>) -> FileReport {
     let is_libkrun = |exports: &Vec<String>| exports.iter().any(|name| name.starts_with("krun_"));
     if report.exports.as_ref().is_none_or(is_libkrun) {
         let size = report.identity.size;
         let literals = literals.into_iter().map(|part| part.start..part.end.min(size));
-        let mut names = firmware_names(&file, literals);
+        let mut names = firmware_names(file, literals);
         if names.is_empty() {
-            names = firmware_names(&file, std::iter::once(0..size));
+            names = firmware_names(file, std::iter::once(0..size));
         }
         report.firmware_names = names;
     }
-    Ok(report)
+    report
 }
 
 /// Which file it is, which takes less to read.
@@ -144,21 +172,38 @@ pub(super) fn identify(path: &Path) -> Result<Identity, AttemptError> {
 /// Everything but the names of libkrunfw, and where those may stand.
 fn read(path: &Path) -> Result<(File, FileReport, Vec<Range<u64>>), Refusal> {
     let (file, identity) = open(path)?;
-    let cannot_read = |error| Refusal::new(AttemptKind::Unreadable, format!("it cannot be read: {error}"));
-    let (mut report, literals) = if cfg!(target_os = "macos") {
-        let mut bytes = Vec::with_capacity(identity.size as usize);
-        // One byte more than allowed, in case it grew.
-        let read = (&file).take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
-        check_size(read as u64)?;
-        (macho::read(&bytes)?, Vec::new())
+    let (report, literals) = if cfg!(target_os = "macos") {
+        (macho::read(&whole(&file)?)?, Vec::new())
     } else {
-        let mut head = [0; 64];
-        let read = file.read_at(&mut head, 0).map_err(cannot_read)?;
-        elf::read(&head[..read], &file)?
+        elf::read(&head(&file)?, &file)?
     };
+    Ok((file, with_identity(report, &identity), literals))
+}
+
+fn with_identity(mut report: FileReport, identity: &Identity) -> FileReport {
     let build_id = report.identity.build_id.take();
-    report.identity = Identity { build_id, ..identity };
-    Ok((file, report, literals))
+    report.identity = Identity { build_id, ..identity.clone() };
+    report
+}
+
+/// The first bytes, by which every kind of file is told.
+fn head(file: &File) -> Result<Vec<u8>, Refusal> {
+    let mut head = vec![0; 64];
+    let read = file.read_at(&mut head, 0).map_err(cannot_read)?;
+    head.truncate(read);
+    Ok(head)
+}
+
+fn whole(mut file: &File) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed, in case it grew.
+    let read = Read::by_ref(&mut file).take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
+    check_size(read as u64)?;
+    Ok(bytes)
+}
+
+fn cannot_read(error: std::io::Error) -> Refusal {
+    Refusal::new(AttemptKind::Unreadable, format!("it cannot be read: {error}"))
 }
 
 /// Opens a regular file and nothing else: opening a FIFO waits and opening a device may do something, so neither is
@@ -273,7 +318,8 @@ fn names_in(bytes: &[u8]) -> Vec<String> {
 fn firmware_suffix(tail: &[u8]) -> Option<String> {
     let infix = ["-sev", "-tdx"].into_iter().find(|infix| tail.starts_with(infix.as_bytes())).unwrap_or("");
     let tail = &tail[infix.len()..];
-    let (before, after) = if cfg!(target_os = "macos") { (".", ".dylib") } else { (".so.", "") };
+    // A file of the other system mentions the other system's name.
+    let (before, after) = if tail.starts_with(b".so.") { (".so.", "") } else { (".", ".dylib") };
     let tail = tail.strip_prefix(before.as_bytes())?;
     let digits = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
     // Only the beginning of a number can be told from digits of the literal that follows.

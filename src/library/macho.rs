@@ -1,4 +1,4 @@
-//! What a Mach-O shared library says about itself. Compiled on every system, used on macOS alone.
+//! What a Mach-O shared library says about itself. libkrun is looked for in such files on macOS alone; any can be read.
 
 use object::read::macho::{FatArch, LoadCommandVariant, MachHeader, MachOFatFile32, MachOFatFile64, MachOFile64};
 use object::{Architecture, Endianness, FileKind, Object, ObjectSymbol, SymbolKind};
@@ -8,9 +8,6 @@ use crate::error::AttemptKind;
 
 /// Reads a file's bytes: the part for this architecture, if it has parts for several.
 pub(super) fn read(bytes: &[u8]) -> Result<FileReport, Refusal> {
-    let damaged = |error: object::read::Error| {
-        Refusal::new(AttemptKind::NotALibrary, format!("a truncated or damaged Mach-O file: {error}"))
-    };
     let part = match FileKind::parse(bytes) {
         Ok(FileKind::MachO64) => bytes,
         Ok(FileKind::MachOFat32) => {
@@ -30,6 +27,37 @@ pub(super) fn read(bytes: &[u8]) -> Result<FileReport, Refusal> {
         return Err(wrong(&format!("{:?}", file.architecture()).to_lowercase()));
     }
     parse(&file, part).map_err(damaged)
+}
+
+/// Reads a file's bytes: every part of it, for whichever architecture.
+pub(super) fn read_any(bytes: &[u8]) -> Result<Vec<FileReport>, Refusal> {
+    let parts = parts(bytes).map_err(damaged)?;
+    if parts.is_empty() {
+        return Err(no_library(bytes, "no 64-bit Mach-O header"));
+    }
+    let read = |part: &&[u8]| {
+        let file = MachOFile64::<Endianness>::parse(*part)?;
+        let architecture = format!("{:?}", file.architecture()).to_lowercase();
+        Ok(FileReport { architecture, ..parse(&file, part)? })
+    };
+    parts.iter().map(read).collect::<object::read::Result<_>>().map_err(damaged)
+}
+
+fn damaged(error: object::read::Error) -> Refusal {
+    Refusal::new(AttemptKind::NotALibrary, format!("a truncated or damaged Mach-O file: {error}"))
+}
+
+fn parts(bytes: &[u8]) -> object::read::Result<Vec<&[u8]>> {
+    Ok(match FileKind::parse(bytes)? {
+        FileKind::MachO64 => vec![bytes],
+        FileKind::MachOFat32 => all_parts(MachOFatFile32::parse(bytes)?.arches(), bytes)?,
+        FileKind::MachOFat64 => all_parts(MachOFatFile64::parse(bytes)?.arches(), bytes)?,
+        _ => Vec::new(),
+    })
+}
+
+fn all_parts<'a, A: FatArch>(arches: &[A], bytes: &'a [u8]) -> object::read::Result<Vec<&'a [u8]>> {
+    arches.iter().map(|arch| arch.data(bytes)).collect()
 }
 
 fn ours() -> Architecture {

@@ -19,8 +19,9 @@ mod open;
 mod reopen;
 mod search;
 
+pub(crate) use firmware::kernel_release;
 pub use firmware::{Firmware, FirmwareKernel};
-pub use inspect::{FileReport, Identity, inspect};
+pub use inspect::{FileReport, Identity, inspect, inspect_any};
 pub use name::Flavour;
 pub use observe::{FeatureState, Observation, PkgConfig};
 pub use open::{Library, Progress, open};

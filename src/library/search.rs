@@ -35,7 +35,8 @@ pub struct Environment {
     /// it must not choose what it loads: nothing of the above counts but the current directory, for the caller's own
     /// relative paths.
     pub privileged: bool,
-    /// Put before every well-known place; `None` for the real ones.
+    /// Put before every well-known place; `None` for the real ones. The system's loader, which looks in the real ones,
+    /// is then not asked.
     pub root: Option<OsString>,
 }
 
@@ -61,7 +62,7 @@ impl Environment {
     }
 
     /// The absolute directories of [`Environment::loader_path`].
-    pub(super) fn loader_dirs(&self) -> Vec<PathBuf> {
+    pub(crate) fn loader_dirs(&self) -> Vec<PathBuf> {
         let Some(path) = self.variable(&self.loader_path) else { return Vec::new() };
         env::split_paths(path).filter(|dir| dir.is_absolute()).collect()
     }
@@ -74,7 +75,7 @@ impl Environment {
     }
 
     /// The directories that distributions, Homebrew, Nix and libkrun's own Makefile install to.
-    pub(super) fn well_known_dirs(&self) -> Vec<PathBuf> {
+    pub(crate) fn well_known_dirs(&self) -> Vec<PathBuf> {
         let mut dirs: Vec<PathBuf> = Vec::new();
         if cfg!(target_os = "macos") {
             dirs.extend(["/opt/homebrew/lib", "/opt/homebrew/opt/libkrun/lib"].map(PathBuf::from));
@@ -243,7 +244,9 @@ fn named_by_caller_or_variable(options: &Options) -> Option<Vec<Candidate>> {
 /// The loader's own, then each name in each well-known place.
 fn everywhere(environment: &Environment) -> Vec<Candidate> {
     let soname = Target::Soname(name::libkrun(Flavour::Plain, Some(MAJORS[0])));
-    let mut list = vec![Candidate { target: soname, origin: Origin::Loader, refused: None }];
+    let elsewhere = "the loader looks in this machine's own directories, not below another root";
+    let refused = environment.root.as_ref().map(|_| refuse(AttemptKind::Missing, elsewhere));
+    let mut list = vec![Candidate { target: soname, origin: Origin::Loader, refused }];
     let dirs = environment.well_known_dirs();
     for name in numbered_names() {
         list.extend(dirs.iter().map(|dir| Candidate::file(dir.join(&name), Origin::WellKnown)));

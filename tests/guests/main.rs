@@ -6,6 +6,7 @@
 
 mod arguments;
 mod breadth;
+mod doctor;
 mod environment;
 mod failures;
 mod faults;
@@ -91,6 +92,12 @@ const CASES: &[Case] = cases! {
         the_console_goes_to_a_file_and_a_port_to_another,
         another_user_owns_what_the_guest_makes_and_cannot_read_what_is_roots,
         limits_and_files_laid_over_the_root_reach_the_workload,
+    },
+    doctor::{
+        a_boot_proves_mounts_and_their_read_only,
+        a_real_libkrun_is_told_by_its_release,
+        a_fresh_machine_is_led_to_a_passing_boot,
+        a_boot_without_kvm_says_so,
     },
     faults::{
         a_guest_that_is_powered_off_runs_until_it_is_stopped,

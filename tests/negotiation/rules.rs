@@ -231,7 +231,7 @@ fn functions_that_the_table_does_not_know_are_left_alone() {
 #[test]
 fn libkrunfws_kernel_must_fit_into_the_memory() {
     let mut observation = library("1.19.7").observation;
-    observation.firmware.kernel = Some(FirmwareKernel { load_address: 16 << 20, size: 20 << 20 });
+    observation.firmware.kernel = Some(FirmwareKernel { load_address: 16 << 20, size: 20 << 20, release: None });
     let library = Capabilities::judge(observation);
     assert_eq!(fields(&spec(json!({"memory_mib": 35})), &library), ["memory_mib"]);
     assert_eq!(fields(&spec(json!({"memory_mib": 36})), &library), [""; 0]);

@@ -12,6 +12,8 @@ pub fn generated() -> Vec<(&'static str, String)> {
         ("docs/errors.md", errors_markdown()),
         ("docs/ledger.md", ledger_markdown()),
         ("docs/spec.schema.json", spec_schema()),
+        ("docs/doctor.md", krundl::doctor::markdown()),
+        ("docs/doctor.schema.json", doctor_schema()),
     ]
 }
 
@@ -42,6 +44,14 @@ pub fn generate(check: bool) -> Result<()> {
 /// docs/spec.schema.json.
 pub fn spec_schema() -> String {
     let schema = schemars::schema_for!(krundl::VmSpec);
+    format!("{:#}\n", serde_json::to_value(schema).expect("a schema is plain data"))
+}
+
+/// docs/doctor.schema.json.
+pub fn doctor_schema() -> String {
+    // As it is written, not as it could be read.
+    let generator = schemars::generate::SchemaSettings::default().for_serialize().into_generator();
+    let schema = generator.into_root_schema_for::<krundl::doctor::Report>();
     format!("{:#}\n", serde_json::to_value(schema).expect("a schema is plain data"))
 }
 

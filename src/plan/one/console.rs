@@ -48,6 +48,9 @@ impl Negotiation<'_> {
         if self.spec.serial.is_some()
             && self.needs("serial", "there is no serial console", Function::krun_add_serial_console_default)
         {
+            if !self.spec.has_foreign_kernel() {
+                self.notes.push("the serial console stays silent: libkrunfw's kernel has no driver for it".to_owned());
+            }
             let ends = &self.findings.serial;
             let (input, output) = (fd(ends.input.as_ref()), fd(ends.output.as_ref()));
             self.calls.push(Call::AddSerialConsoleDefault { input, output });

@@ -90,6 +90,10 @@ impl Checker {
             Some(KernelConsole::TtyS0) if spec.serial.is_none() => {
                 self.invalid(FIELD, "ttyS0 is the serial console, which this VM does not have (serial)");
             }
+            // Seen with libkrunfw 5.6.1: init starts without descriptors and loses the workload's streams.
+            Some(KernelConsole::TtyS0) if spec.kernel.is_none() => {
+                self.invalid(FIELD, "ttyS0 takes a kernel of your own: libkrunfw's has no driver for it, and starts init without any console");
+            }
             Some(KernelConsole::Hvc0) if spec.console == Console::None => {
                 self.invalid(FIELD, "hvc0 goes where console goes, which is nowhere");
             }

@@ -206,6 +206,12 @@ impl Stub {
         names.chain(self.extra.iter().cloned()).collect()
     }
 
+    /// Those of its functions that this build lacks the means for: they refuse, or do nothing.
+    pub fn refusing(&self) -> Vec<String> {
+        let functions = self.functions().into_iter();
+        functions.filter(|export| export.refuses.is_some()).map(|export| export.name.to_owned()).collect()
+    }
+
     fn functions(&self) -> Vec<table::Export> {
         for name in &self.without {
             assert!(table::is_function(name), "{name} is no function of libkrun");
