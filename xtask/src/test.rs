@@ -92,6 +92,9 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
     let root = work.join("root");
     busybox_root(cache, &root)?;
     let mut command: Vec<OsString> = vec![tests.into(), "--test-threads=1".into()];
+    if selection.full {
+        command.push("--include-ignored".into());
+    }
     command.extend(selection.guests.iter().map(OsString::from));
     let lab = Lab::new(cache)
         .timeout(Duration::from_secs(if selection.full { 3600 } else { 1500 }))
