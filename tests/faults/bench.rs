@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use krundl::plan::Call;
+use krundl::error::Problem;
+use krundl::plan::{Call, Channel};
+use krundl::spec::{Checked, check};
 use krundl::symbols::Function;
-use krundl::{Capabilities, LaunchOptions, Prepared, ProbeOptions, Result, Stream, VmSpec, prepare, probe_isolated};
+use krundl::{Capabilities, LaunchOptions, Prepared, ProbeOptions, Stream, VmSpec, negotiate, probe_isolated};
 use krundl_test_support::guest_root;
 use krundl_test_support::stubs::{Start, Stub, StubLibrary};
 use serde_json::{Value, json};
@@ -17,11 +20,8 @@ use tempfile::TempDir;
 
 pub const HELPER: &str = env!("CARGO_BIN_EXE_krundl-vmm");
 
-/// Between them they have every way in which a plan is made.
-pub const RELEASES: [&str; 7] = ["1.8.0", "1.13.0", "1.15.0", "1.16.0", "1.17.4", "1.18.0", "1.19.7"];
-
-/// What the libraries are built with: everything that can be in one library.
-const BUILT: &[&str] = &["blk", "net", "gpu", "snd", "input", "init-blob"];
+/// Between them they have every way in which a plan is made. What follows a plus is what a library was built with.
+pub const RELEASES: [&str; 7] = ["1.8.0", "1.13.0", "1.16.0", "1.17.4", "1.18.0", "1.19.7", "1.19.7+amd-sev"];
 
 /// A library of a release and what a VM needs besides.
 pub struct Bench {
@@ -29,12 +29,7 @@ pub struct Bench {
     pub stub: StubLibrary,
     pub root: TempDir,
     pub capabilities: Capabilities,
-    share: TempDir,
-    /// Network back ends that listen, as a card's socket must.
-    _servers: (UnixListener, UnixDatagram),
-    /// A terminal for a console port.
-    terminal: PathBuf,
-    _terminal: [OwnedFd; 2],
+    things: Things,
 }
 
 /// A call of a plan that can be made to fail.
@@ -46,6 +41,8 @@ pub struct Case {
     pub call: Call,
     /// How many calls of the same function the plan makes before.
     pub nth: usize,
+    /// Whether the guest has a way to say how it ended.
+    pub has_channel: bool,
 }
 
 impl Case {
@@ -61,32 +58,24 @@ impl Case {
 impl Bench {
     /// With a guest that comes up and exits with status 0, unless the library fails before.
     pub fn new(release: &'static str) -> Bench {
-        let stub =
-            Stub::new(release).features(BUILT).faulty().start(Start::guest("krundl-guest 1\nup\nexit 0\n")).build();
+        let (version, build) = release.split_once('+').unwrap_or((release, "net init-blob gpu snd input"));
+        let build: Vec<&str> = ["blk"].into_iter().chain(build.split(' ')).collect();
+        let stub = Stub::new(version).features(&build).faulty();
+        let stub = stub.start(Start::guest("krundl-guest 1\nup\nexit 0\n")).build();
         let options =
             ProbeOptions { library: Some(stub.path.clone()), helper: Some(HELPER.into()), ..ProbeOptions::default() };
         let capabilities = probe_isolated(&options).unwrap().capabilities;
-        let share = tempfile::tempdir().unwrap();
-        // Any ELF program of this machine passes for a kernel here.
-        fs::copy("/bin/true", share.path().join("vmlinux")).unwrap();
-        let path = |name: &str| share.path().join(name);
-        fs::write(path("raw"), [0; 512]).unwrap();
-        fs::write(path("qcow2"), [b"QFI\xfb\0\0\0\x03".as_slice(), &[0; 504]].concat()).unwrap();
-        fs::write(path("edid"), [0; 128]).unwrap();
-        let servers = (UnixListener::bind(path("passt")).unwrap(), UnixDatagram::bind(path("gvproxy")).unwrap());
-        let (terminal, held) = terminal();
-        Bench { release, stub, root: guest_root(), capabilities, share, _servers: servers, terminal, _terminal: held }
+        Bench { release, stub, root: guest_root(), capabilities, things: Things::new() }
     }
 
     /// Fields of specs which together make a plan use every call that there is. A new kind of call needs a new one:
     /// [`crate::calls::no_call_is_forgotten`] says so.
     pub fn kinds(&self) -> Vec<Value> {
-        let (root, share) = (self.root.path(), self.share.path());
-        let mount = |more: Value| {
-            let mut mount = json!({"host": share});
-            mount.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            json!({"mounts": [mount]})
-        };
+        let root = self.root.path();
+        let at = |name: &str| self.things.dir.path().join(name);
+        let mount = |more: Value| json!({"mounts": [with(json!({"host": at("")}), more)]});
+        let disk = |more: Value| json!({"disks": [with(json!({"path": at("disk")}), more)]});
+        let nic = |nic: Value| json!({"nics": [nic]});
         vec![
             json!({}),
             mount(json!({"guest": "/new/deep"})),
@@ -95,52 +84,74 @@ impl Bench {
             mount(json!({"semantics": "simplified"})),
             json!({"root": {"dir": root, "read_only": true}}),
             json!({"root": {"dir": root, "dax_mib": 512}}),
-            json!({"kernel": {"path": share.join("vmlinux")}}),
-            json!({"disks": [{"path": share.join("raw")}]}),
-            json!({"disks": [{"path": share.join("qcow2"), "format": "qcow2"}]}),
-            json!({"disks": [{"path": share.join("raw"), "direct_io": true}]}),
-            json!({"root": {"disk": {"device": "/dev/vda"}}, "disks": [{"path": share.join("raw")}]}),
-            json!({"nics": [{"unixstream": share.join("passt"), "mac": "02:00:00:00:00:01"}]}),
-            json!({"nics": [{"unixgram": share.join("gvproxy"), "vfkit": true}]}),
-            json!({"nics": [{"tap": "krundl-none"}]}),
-            json!({"vsock": {"ports": [{"port": 7, "path": share.join("listen"), "listen": true}]}}),
+            json!({"kernel": {"path": at("vmlinux")}}),
+            with(json!({"root": {"disk": {}}}), disk(json!({}))),
+            disk(json!({"read_only": true})),
+            disk(json!({"path": at("qcow2"), "format": "qcow2"})),
+            disk(json!({"direct_io": true})),
+            json!({"root": null, "exec": null, "firmware": at("file")}),
+            json!({"root": null, "exec": null, "firmware": at("file"), "serial": {"output": at("file")}}),
+            with(json!({"root": null, "exec": null, "tee": {"config": at("tee")}}), disk(json!({}))),
+            nic(json!({"unixstream": at("socket"), "mac": "02:00:00:00:00:09"})),
+            nic(json!({"unixgram": at("datagrams"), "vfkit": true})),
+            nic(json!({"tap": "krundl-test"})),
             json!({"tsi": {"ports": [{"host": 8080, "guest": 80}]}}),
-            json!({"console": {"file": share.join("console")}}),
-            json!({"console_ports": [{"name": "port", "output": share.join("port")}]}),
-            json!({"console_ports": [{"name": "tty", "tty": self.terminal}]}),
-            json!({"kernel": {"path": share.join("vmlinux")}, "serial": {"output": share.join("serial")}}),
-            json!({"kernel_console": "hvc0"}),
-            json!({"firmware": share.join("raw"), "root": null, "exec": null}),
-            json!({"rlimits": {"NOFILE": {"soft": 64, "hard": 128}}}),
-            json!({"uid": 0, "gid": 0, "nested_virt": true}),
+            json!({"tsi": {"unix": true}}),
+            json!({"vsock": {"ports": [{"port": 7, "path": at("socket")}]}}),
+            json!({"vsock": {"ports": [{"port": 7, "path": at("absent"), "listen": true}]}}),
+            json!({"console": {"file": at("file")}, "kernel_console": "hvc0"}),
+            json!({"console_ports": [{"name": "log", "output": at("file")}, {"name": "tty", "tty": self.things.terminal()}]}),
+            json!({"serial": {"input": at("disk"), "output": at("file")}, "log_file": at("log")}),
+            json!({"rlimits": {"NOFILE": {"soft": 64}}, "uid": 12345, "gid": 12346}),
+            json!({"nested_virt": true}),
             json!({"split_irqchip": true}),
-            json!({"smbios_oem_strings": ["one"]}),
-            json!({"gpu": {"virgl_flags": 1}, "sound": true, "inputs": ["/dev/zero"]}),
-            json!({"gpu": {"virgl_flags": 1, "shm_mib": 2}, "displays": [{
-                "width": 800, "height": 600, "refresh_rate": 60, "dpi": 96, "physical_size_mm": [300, 200],
-            }, {"width": 800, "height": 600, "edid": share.join("edid")}]}),
+            json!({"smbios_oem_strings": ["a=b"]}),
+            json!({"overlay": {"files": [{"path": "/motd", "text": "hello"}], "dirs": [{"path": "/made"}]}}),
+            json!({"gpu": {"shm_mib": 2}, "sound": true, "inputs": ["/dev/zero"], "displays": [
+                {"width": 8, "height": 6, "refresh_rate": 60, "dpi": 96, "physical_size_mm": [300, 200]},
+                {"width": 8, "height": 6, "edid": at("edid")},
+            ]}),
+            json!({"gpu": {}}),
         ]
     }
 
-    pub fn try_prepare(&self, fields: &Value) -> Result<Prepared> {
-        let mut spec = json!({
-            "vcpus": 2, "memory_mib": 512, "root": {"dir": self.root.path()}, "exec": {"path": "/bin/sh"},
-        });
-        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        prepare(&VmSpec::from_json(&spec.to_string()).unwrap(), &self.capabilities)
+    /// What the machine that the tests run on cannot do is no matter here: its stub of a library can.
+    pub fn try_prepare(&self, fields: &Value) -> Result<Prepared, Vec<Problem>> {
+        self.things.accept_all();
+        let spec = with(
+            json!({"vcpus": 2, "memory_mib": 512, "root": {"dir": self.root.path()}, "exec": {"path": "/bin/sh"}}),
+            fields.clone(),
+        );
+        let spec = VmSpec::from_json(&spec.to_string()).unwrap();
+        let Checked { findings, held, mut problems } = check(&spec);
+        problems.retain(|problem| !["KVM", "/dev/kvm", "/dev/net/tun"].iter().any(|it| problem.reason.contains(it)));
+        let mut capabilities = self.capabilities.clone();
+        if !spec.smbios_oem_strings.is_empty() {
+            capabilities.observation.architecture = "aarch64".to_owned();
+        }
+        match negotiate(&spec, &findings, &capabilities) {
+            Ok(plan) if problems.is_empty() => Ok(Prepared { plan, held }),
+            Ok(_) => Err(problems),
+            Err(refusals) => {
+                problems.extend(refusals);
+                Err(problems)
+            }
+        }
     }
 
     pub fn prepare(&self, fields: &Value) -> Prepared {
-        self.try_prepare(fields).unwrap_or_else(|error| panic!("{error}"))
+        self.try_prepare(fields).unwrap_or_else(|problems| panic!("{problems:?}"))
     }
 
     /// The calls of one plan.
     pub fn cases_of(&self, fields: &Value) -> Vec<Case> {
         let mut made = BTreeMap::new();
-        let cases = self.prepare(fields).plan.calls.into_iter().enumerate().map(|(index, call)| {
+        let plan = self.prepare(fields).plan;
+        let has_channel = plan.channel() != Channel::None;
+        let cases = plan.calls.into_iter().enumerate().map(|(index, call)| {
             let count = made.entry(call.function().name()).or_insert(0);
             *count += 1;
-            Case { fields: fields.clone(), index, call, nth: *count - 1 }
+            Case { fields: fields.clone(), index, call, nth: *count - 1, has_channel }
         });
         cases.collect()
     }
@@ -156,21 +167,67 @@ impl Bench {
     /// Whether an error has libkrun's standard error: before 1.16.0 that is the workload's own.
     pub fn has_words(&self, at: &Case) -> bool {
         let plan = self.prepare(&at.fields).plan;
-        plan.calls
-            .iter()
-            .any(|call| matches!(call, Call::AddVirtioConsoleDefault { .. } | Call::SetConsoleOutput { .. }))
+        plan.calls.iter().any(|call| matches!(call, Call::AddVirtioConsoleDefault { .. }))
             || plan.calls[..=at.index].iter().any(|call| matches!(call, Call::InitLog { .. }))
     }
 }
 
-/// A terminal's name, and the two ends that keep it there.
-fn terminal() -> (PathBuf, [OwnedFd; 2]) {
-    let (mut user, mut device, none) = (-1, -1, std::ptr::null_mut::<libc::c_char>());
+/// An object with these fields besides, or instead.
+fn with(object: Value, more: Value) -> Value {
+    let (Value::Object(mut object), Value::Object(more)) = (object, more) else { panic!("two objects") };
+    object.extend(more);
+    Value::Object(object)
+}
+
+/// Things of the host that a spec can name.
+struct Things {
+    dir: TempDir,
+    /// Behind `socket`.
+    listener: UnixListener,
+    _datagrams: UnixDatagram,
+    _user: OwnedFd,
+    device: OwnedFd,
+}
+
+impl Things {
+    fn new() -> Things {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        // Any ELF program of this machine passes for a kernel here.
+        fs::copy("/bin/true", at("vmlinux")).unwrap();
+        fs::write(at("disk"), [0; 512]).unwrap();
+        fs::write(at("qcow2"), b"QFI\xfb").unwrap();
+        fs::write(at("edid"), [7; 128]).unwrap();
+        fs::write(at("file"), "content").unwrap();
+        fs::write(at("log"), "of another VM\n").unwrap();
+        fs::write(at("tee"), "{}").unwrap();
+        let listener = UnixListener::bind(at("socket")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let _datagrams = UnixDatagram::bind(at("datagrams")).unwrap();
+        let (_user, device) = terminal();
+        // For another user, too.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        Things { dir, listener, _datagrams, _user, device }
+    }
+
+    /// Takes the connections that were made, so that there is room for further ones.
+    fn accept_all(&self) {
+        while self.listener.accept().is_ok() {}
+    }
+
+    fn terminal(&self) -> PathBuf {
+        fs::read_link(format!("/proc/self/fd/{}", self.device.as_raw_fd())).unwrap()
+    }
+}
+
+/// A terminal: the user's side and the programs' side.
+pub fn terminal() -> (OwnedFd, OwnedFd) {
+    let (mut user, mut device) = (-1, -1);
+    let none = std::ptr::null_mut();
     // SAFETY: openpty fills in the two numbers; without a name, modes and a size it writes nothing else.
     assert_eq!(unsafe { libc::openpty(&mut user, &mut device, none, none.cast(), none.cast()) }, 0);
-    let name = fs::read_link(format!("/proc/self/fd/{device}")).unwrap();
-    // SAFETY: both were just opened, and nobody else knows them.
-    (name, [user, device].map(|fd| unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }))
+    // SAFETY: both were just made for this caller.
+    unsafe { (OwnedFd::from_raw_fd(user), OwnedFd::from_raw_fd(device)) }
 }
 
 pub fn options() -> LaunchOptions {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use krundl::error::{Ended, Words};
 use krundl::plan::Call;
-use krundl::symbols::Function;
-use krundl::{Error, errno, launch};
+use krundl::{Error, Exit, errno, launch};
 use krundl_test_support::stubs::Fault;
 
 use crate::alone::alone;
@@ -23,47 +22,46 @@ fn errnos() -> impl Iterator<Item = i32> {
 
 fn every_fault_of(release: &'static str) {
     let bench = Bench::new(release);
-    let mut errno = errnos();
+    // Each release goes on where another one stopped.
+    let mut errno = errnos().skip(24 * RELEASES.iter().position(|known| *known == release).unwrap());
     let before = Inventory::take();
-    for case in bench.cases() {
+    for (n, case) in bench.cases().into_iter().enumerate() {
+        let several = n % 2 == 0;
         for fault in [
             Fault::Return(-errno.next().unwrap()),
-            Fault::Return(-libc::EINVAL),
-            Fault::Return(-libc::ENOENT),
-            Fault::Return(i32::MIN),
+            Fault::Return(if several { -libc::ENOENT } else { i32::MIN }),
             Fault::Abort,
             Fault::Segfault,
             Fault::Kill,
-            Fault::Exit(0),
-            Fault::Exit(3),
+            Fault::Exit(if several { 0 } else { 3 }),
         ] {
-            let error = failure(&bench, &case, &[Fault::Say(1), fault]);
-            check(&bench, &case, fault, &error);
+            match outcome(&bench, &case, &[Fault::Say(1), fault]) {
+                Err(error) => check(&bench, &case, fault, &error),
+                // Nobody inside can say more then.
+                Ok(exit) => assert!(
+                    case.starts()
+                        && !case.has_channel
+                        && matches!((&exit, fault), (Exit::Unproved(a), Fault::Exit(b)) if *a == b),
+                    "{case:?} {fault:?}: {exit:?}"
+                ),
+            }
             before.expect(&(&case, fault));
         }
-        let flood = failure(&bench, &case, &[Fault::Say(1 << 20), Fault::Return(-libc::EIO)]);
-        check(&bench, &case, Fault::Return(-libc::EIO), &flood);
-        before.expect(&(&case, "a flood of words"));
+        if n % 4 == 0 {
+            let fault = Fault::Return(-libc::EINVAL);
+            let flood = outcome(&bench, &case, &[Fault::Say(1 << 20), fault]).unwrap_err();
+            check(&bench, &case, fault, &flood);
+            before.expect(&(&case, "a flood of words"));
+        }
     }
 }
 
 /// What becomes of a VM whose library does this.
-fn failure(bench: &Bench, case: &Case, faults: &[Fault]) -> Error {
+fn outcome(bench: &Bench, case: &Case, faults: &[Fault]) -> Result<Exit, Error> {
     bench.stub.fault(case.function().name(), case.nth, faults);
     let started = launch(bench.prepare(&case.fields), options());
-    match started {
-        Err(error) => {
-            assert!(!case.starts(), "before libkrun was entered: {error}");
-            error
-        }
-        Ok(mut vm) => {
-            assert!(case.starts(), "{case:?} {faults:?}: launched");
-            match vm.wait_timeout(LONG) {
-                Err(error) => error,
-                Ok(ended) => panic!("{case:?} {faults:?}: {ended:?}"),
-            }
-        }
-    }
+    assert_eq!(started.is_ok(), case.starts(), "{case:?} {faults:?}: {:?}", started.err());
+    Ok(started?.wait_timeout(LONG)?.expect("it ends in time"))
 }
 
 /// The error that belongs to the fault.
@@ -110,9 +108,8 @@ fn check(bench: &Bench, case: &Case, fault: Fault, error: &Error) {
 }
 
 macro_rules! releases {
-    ($($(#[$meta:meta])? $name:ident: $release:literal),+ $(,)?) => {
+    ($($name:ident: $release:literal),+ $(,)?) => {
         $(#[test]
-        $(#[$meta])?
         fn $name() {
             alone(concat!("calls::", stringify!($name)), || every_fault_of($release));
         })+
@@ -126,38 +123,22 @@ macro_rules! releases {
 
 releases! {
     every_call_can_fail_with_1_8_0: "1.8.0",
-    #[ignore = "takes long; `cargo xtask test` runs it"]
     every_call_can_fail_with_1_13_0: "1.13.0",
-    #[ignore = "takes long; `cargo xtask test` runs it"]
-    every_call_can_fail_with_1_15_0: "1.15.0",
-    #[ignore = "takes long; `cargo xtask test` runs it"]
     every_call_can_fail_with_1_16_0: "1.16.0",
-    #[ignore = "takes long; `cargo xtask test` runs it"]
     every_call_can_fail_with_1_17_4: "1.17.4",
     every_call_can_fail_with_1_18_0: "1.18.0",
     every_call_can_fail_with_1_19_7: "1.19.7",
-}
-
-/// The functions that a plan can call: those of which serde knows the variant.
-fn callable() -> impl Iterator<Item = Function> {
-    Function::ALL.iter().copied().filter(|function| {
-        let answer = serde_json::from_value::<Call>(serde_json::json!({"function": function.name(), "args": {}}));
-        answer.map_or_else(|error| !error.to_string().contains("unknown variant"), |_| true)
-    })
+    every_call_can_fail_with_a_build_for_confidential_guests: "1.19.7+amd-sev",
 }
 
 #[test]
 fn no_call_is_forgotten() {
     let made: BTreeSet<&str> =
         RELEASES.iter().flat_map(|release| Bench::new(release).cases()).map(|case| case.function().name()).collect();
-    // The first has no effect on this architecture, so no plan has it; the second takes a build of its own.
-    let elsewhere: &[&str] = if cfg!(target_arch = "x86_64") {
-        &["krun_set_smbios_oem_strings", "krun_set_tee_config_file"]
-    } else {
-        &["krun_set_tee_config_file"]
-    };
-    let forgotten: Vec<&str> =
-        callable().map(Function::name).filter(|name| !made.contains(name) && !elsewhere.contains(name)).collect();
-    assert!(made.len() > 15, "{made:?}");
+    // Only root can become another user.
+    let impossible =
+        |name: &str| !rustix::process::geteuid().is_root() && ["krun_setuid", "krun_setgid"].contains(&name);
+    let names = Call::FUNCTIONS.iter().map(|function| function.name());
+    let forgotten: Vec<&str> = names.filter(|name| !made.contains(name) && !impossible(name)).collect();
     assert!(forgotten.is_empty(), "no plan of these tests calls {forgotten:?}: add a spec to Bench::kinds");
 }

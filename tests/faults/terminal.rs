@@ -1,7 +1,7 @@
 //! The caller's terminal has its modes again, however the VM ends.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use krundl_test_support::stubs::Fault;
@@ -9,17 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Termios, tcgetattr};
 
 use crate::alone::alone;
-use crate::bench::{Bench, HELPER};
-
-/// The user's side and the programs' side.
-fn terminal() -> (OwnedFd, OwnedFd) {
-    let (mut user, mut device) = (-1, -1);
-    let none = std::ptr::null_mut();
-    // SAFETY: openpty fills in the two numbers; without a name, modes and a size it writes nothing else.
-    assert_eq!(unsafe { libc::openpty(&mut user, &mut device, none, none.cast(), none.cast()) }, 0);
-    // SAFETY: both were just made for this caller.
-    unsafe { (OwnedFd::from_raw_fd(user), OwnedFd::from_raw_fd(device)) }
-}
+use crate::bench::{Bench, HELPER, terminal};
 
 fn modes(terminal: &OwnedFd) -> impl PartialEq + std::fmt::Debug {
     let Termios { input_modes, output_modes, control_modes, local_modes, .. } = tcgetattr(terminal).unwrap();

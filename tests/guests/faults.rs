@@ -4,9 +4,10 @@
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use krundl::error::Ended;
 use krundl::plan::{Call, Shared};
@@ -97,6 +98,47 @@ pub fn a_kernel_that_is_none_is_refused(stage: &Stage) {
     }
 }
 
+/// krundl looks for it; past that, libkrun takes the path and refuses to start.
+pub fn a_disk_that_is_not_there_is_refused(stage: &Stage) {
+    let absent = stage.dir("dir").join("absent");
+    let mut spec = stage.spec("true");
+    spec.disks.push(serde_json::from_value(json!({"path": absent})).unwrap());
+    let problems = stage.problems(&spec);
+    assert!(problems.len() == 1 && problems[0].starts_with("disks[0].path: "), "{problems:?}");
+
+    let mut prepared = stage.prepare(&stage.spec("true"));
+    let disk = HostPath { path: absent.into(), held: None };
+    let at = prepared.plan.calls.len() - 1;
+    prepared.plan.calls.insert(at, Call::AddDisk { id: "data".to_owned(), disk, read_only: false });
+    let error = failure(stage.launch(prepared));
+    assert!(matches!(error, Error::Start { errno: libc::EINVAL, .. }), "{error:?}");
+    assert!(error.to_string().contains("Error configuring virtio-blk"), "{error}");
+}
+
+/// krundl asks whether somebody listens; when the server goes after that, libkrun loses a thread and goes on for ever.
+pub fn a_card_without_a_server_is_never_up(stage: &Stage) {
+    let socket = stage.dir("dir").join("socket");
+    let server = UnixListener::bind(&socket).unwrap();
+    let mut spec = stage.spec("true");
+    spec.nics.push(serde_json::from_value(json!({"unixstream": socket})).unwrap());
+    let prepared = stage.prepare(&spec);
+    drop(server);
+    let problems = stage.problems(&spec);
+    assert!(problems.len() == 1 && problems[0].starts_with("nics[0].unixstream: "), "{problems:?}");
+
+    let mut guest = stage.launch(prepared);
+    let error = loop {
+        let error = guest.vm.wait_ready(Some(Duration::from_secs(1))).unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+        if error.to_string().contains("Failed to activate device") {
+            break error;
+        }
+    };
+    assert!(error.words().unwrap().as_str().contains("BadActivate"), "{error}");
+    guest.vm.terminate().unwrap();
+    assert_eq!(guest.vm.wait().unwrap(), Exit::Stopped(15));
+}
+
 /// libkrun aborts then; krundl refuses such a spec beforehand ([`crate::failures`]).
 pub fn a_kernel_that_does_not_fit_into_memory_is_a_crash(stage: &Stage) {
     let mut prepared = stage.prepare(&stage.spec("true"));
@@ -121,7 +163,7 @@ pub fn a_kvm_that_may_not_be_opened_is_named(stage: &Stage) {
         }
     }
     let _restore = Restore(fs::metadata("/dev/kvm").unwrap().permissions());
-    fs::set_permissions("/dev/kvm", Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions("/dev/kvm", Permissions::from_mode(0o000)).unwrap();
     let krundl = stage.krundl(&[], &stage.root, &["true"]);
     let mut unprivileged = Command::new("setpriv");
     unprivileged.args([
@@ -143,9 +185,11 @@ pub fn a_guest_kernel_that_panics_is_lost(stage: &Stage) {
     const SCRIPT: &str = "
         read word
         echo 2 > /proc/sys/vm/panic_on_oom
-        mount -t tmpfs -o size=100% none /tmp && cat /dev/zero > /tmp/f
+        mount -t tmpfs -o size=100% none /tmp && dd if=/dev/zero of=/tmp/f bs=4M
         echo still here; read for_ever";
-    let mut guest = stage.launch(stage.prepare(&stage.spec(SCRIPT)));
+    let mut spec = stage.spec(SCRIPT);
+    spec.memory_mib = 128;
+    let mut guest = stage.launch(stage.prepare(&spec));
     guest.vm.wait_ready(Some(LONG)).unwrap();
     let mut stdin = guest.vm.take_stdin().unwrap();
     writeln!(stdin, "go on").unwrap();
@@ -157,7 +201,7 @@ pub fn a_guest_kernel_that_panics_is_lost(stage: &Stage) {
 /// From the first call to a running workload.
 pub fn a_vm_that_is_killed_anywhere_on_its_way_is_told(stage: &Stage) {
     let mut lost = 0;
-    for after in [0, 30, 200, 700, 1300, 2100, 3000, 4000, 60_000] {
+    for after in [0, 100, 600, 1500, 3000, 60_000] {
         let mut guest = stage.launch(stage.prepare(&stage.spec("read for_ever")));
         let came_up = guest.vm.wait_ready(Some(Duration::from_millis(after))).is_ok();
         pidfd_send_signal(guest.vm.pidfd().unwrap(), Signal::KILL).expect("it waits for its input");
@@ -170,12 +214,12 @@ pub fn a_vm_that_is_killed_anywhere_on_its_way_is_told(stage: &Stage) {
             _ => panic!("after {after} ms: {error:?}"),
         }
     }
-    assert!((1..9).contains(&lost), "{lost} of 9 were up");
+    assert!((1..6).contains(&lost), "{lost} of 6 were up");
 }
 
 /// Its VM holds the other end of its standard output as long as it lives.
 pub fn a_vm_dies_with_a_krundl_that_is_killed_anywhere_on_its_way(stage: &Stage) {
-    for after in [0, 100, 600, 2000, 4500] {
+    for after in [0, 100, 600, 1500, 3000] {
         let krundl = Talk::with(stage.krundl(&[], &stage.root, &["sh", "-c", "read for_ever"]));
         let own = process(krundl.pid());
         let time = Duration::from_millis(after).try_into().unwrap();
@@ -203,7 +247,7 @@ pub fn arguments_of_any_bytes_arrive(stage: &Stage) {
     };
     let arguments: Vec<Vec<u8>> = (0..500).map(|_| argument()).collect();
     let dir = stage.dir("dir");
-    let mut spec = stage.spec("cat /proc/$$/cmdline > /workspace/cmdline");
+    let mut spec = stage.spec("cat /proc/$$/cmdline > /workspace/cmdline; exit 0");
     let exec = spec.exec.as_mut().unwrap();
     exec.args.push("name".into());
     let own = exec.args.len() + 1;
@@ -238,7 +282,15 @@ pub fn eight_guests_at_once(stage: &Stage) {
 
 /// Descriptors, processes and files are looked at after each case; here the threads, too, and after each of many.
 pub fn twenty_launches_leave_nothing_behind(stage: &Stage) {
-    let now = || ["task", "fd"].map(|dir| fs::read_dir(Path::new("/proc/self").join(dir)).unwrap().count());
+    let count = |dir: &str| fs::read_dir(Path::new("/proc/self").join(dir)).unwrap().count();
+    let now = || {
+        // A thread of the test's that was joined may be seen for a moment longer.
+        let soon = Instant::now() + Duration::from_secs(10);
+        while count("task") > 1 && Instant::now() < soon {
+            std::thread::yield_now();
+        }
+        [count("task"), count("fd")]
+    };
     let before = now();
     for n in 0..20 {
         let mut guest = stage.launch(stage.prepare(&stage.spec(&format!("exit {n}"))));

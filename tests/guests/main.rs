@@ -101,21 +101,35 @@ const CASES: &[Case] = cases! {
     },
     faults::{
         a_guest_that_is_powered_off_runs_until_it_is_stopped,
-        a_krundl_without_stdin_gives_an_empty_one,
         too_many_mounts_are_refused,
         a_kernel_that_is_none_is_refused,
+        a_disk_that_is_not_there_is_refused,
+        a_card_without_a_server_is_never_up,
         a_kernel_that_does_not_fit_into_memory_is_a_crash,
-        a_kvm_that_may_not_be_opened_is_named,
         a_guest_kernel_that_panics_is_lost,
-        a_vm_that_is_killed_anywhere_on_its_way_is_told,
-        a_vm_dies_with_a_krundl_that_is_killed_anywhere_on_its_way,
         arguments_of_any_bytes_arrive,
-        eight_guests_at_once,
-        twenty_launches_leave_nothing_behind,
     },
     terminal::{
         the_guest_has_the_terminal_with_its_size_and_keys,
         the_terminal_is_restored_when_the_vm_is_killed,
+    },
+};
+
+/// What is the same with every release, or takes long: with the newest one alone (`KRUNDL_TEST_NEWEST`).
+const NEWEST: &[Case] = cases! {
+    faults::{
+        a_krundl_without_stdin_gives_an_empty_one,
+        a_kvm_that_may_not_be_opened_is_named,
+        a_vm_that_is_killed_anywhere_on_its_way_is_told,
+        a_vm_dies_with_a_krundl_that_is_killed_anywhere_on_its_way,
+    },
+};
+
+/// With the newest one, in the full run alone.
+const LONG: &[Case] = cases! {
+    faults::{
+        eight_guests_at_once,
+        twenty_launches_leave_nothing_behind,
     },
 };
 
@@ -136,33 +150,38 @@ fn conclude(arguments: &Arguments) -> Conclusion {
                 eprintln!("skipped: guests: needs the lab (cargo xtask test)");
             }
             let skipped = |(name, _): &Case| Trial::test(*name, || Err("needs the lab".into())).with_ignored_flag(true);
-            run(arguments, CASES.iter().map(skipped).collect())
+            run(arguments, [CASES, NEWEST, LONG].concat().iter().map(skipped).collect())
         }
         Err(reason) => run(arguments, vec![Trial::test("environment", || Err(reason.into()))]),
     }
 }
 
-/// What takes a minute or more and depends on krundl more than on the release: with the newest one only.
-const ONCE: &[&str] = &[
-    "faults::eight_guests_at_once",
-    "faults::twenty_launches_leave_nothing_behind",
-    "faults::a_vm_that_is_killed_anywhere_on_its_way_is_told",
-    "faults::a_vm_dies_with_a_krundl_that_is_killed_anywhere_on_its_way",
-];
-
 fn trials(environment: &Environment) -> Vec<Trial> {
-    let of_release = |release: &Release| {
-        let (release, root) = (release.clone(), environment.root.clone());
-        let newest = release.version == semver::Version::new(1, 19, 7);
-        CASES.iter().filter(move |(name, _)| newest || !ONCE.contains(name)).map(move |(name, case)| {
-            let (release, firmware, root) = (release.clone(), environment.firmware.clone(), root.clone());
-            Trial::test(format!("{}::{name}", release.version), move || {
-                let stage = Stage::new(release, &firmware, root);
-                stand(&stage, *case)
-            })
+    // Of all that are run, for each release may have a lab of its own.
+    let newest = std::env::var("KRUNDL_TEST_NEWEST").ok().and_then(|newest| newest.parse().ok());
+    let newest = newest.as_ref().or(environment.releases.iter().map(|release| &release.version).max());
+    let trial = |release: &Release, (name, case): Case| {
+        let (release, firmware, root) = (release.clone(), environment.firmware.clone(), environment.root.clone());
+        Trial::test(format!("{}::{name}", release.version), move || {
+            let stage = Stage::new(release, &firmware, root);
+            stand(&stage, case)
         })
     };
-    environment.releases.iter().flat_map(of_release).collect()
+    let of_release = |release: &Release| {
+        let (more, long) = if Some(&release.version) == newest { (NEWEST, LONG) } else { (&[][..], &[][..]) };
+        let all = CASES.iter().chain(more).map(|case| trial(release, *case));
+        all.chain(long.iter().map(|case| trial(release, *case).with_ignored_flag(true))).collect::<Vec<_>>()
+    };
+    let (part, parts) = part();
+    let all = environment.releases.iter().flat_map(of_release).enumerate();
+    all.filter(|(n, _)| n % parts == part).map(|(_, trial)| trial).collect()
+}
+
+/// `KRUNDL_TEST_PART=1/4`: every fourth case from the second on, so that a lab which fails costs a part and not all.
+fn part() -> (usize, usize) {
+    let text = std::env::var("KRUNDL_TEST_PART").unwrap_or_else(|_| "0/1".to_owned());
+    let (part, parts) = text.split_once('/').expect("KRUNDL_TEST_PART is PART/PARTS");
+    (part.parse().expect("a number"), parts.parse().expect("a number"))
 }
 
 /// Runs a case and looks for what it has left behind.

@@ -31,7 +31,10 @@ impl Negotiation<'_> {
                     error: fd(Fd::Stderr),
                 });
                 // A firmware gets a serial console beside the implicit console, and may wait for one.
-                if self.spec.firmware.is_some() && self.spec.serial.is_none() {
+                if self.spec.firmware.is_some()
+                    && self.spec.serial.is_none()
+                    && self.has(Function::krun_add_serial_console_default)
+                {
                     self.calls.push(Call::AddSerialConsoleDefault { input: None, output: None });
                 }
             }

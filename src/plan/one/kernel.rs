@@ -8,9 +8,11 @@ use crate::symbols::Function;
 impl Negotiation<'_> {
     pub(super) fn kernel(&mut self) {
         self.own_kernel();
-        if self.spec.firmware.is_some() && self.has(Function::krun_set_firmware) && self.capabilities.is_tee() {
-            let library = self.capabilities.describe();
-            let reason = format!("a build for confidential guests takes no firmware of your own; this is {library}");
+        if self.spec.firmware.is_some() && self.capabilities.is_tee() && self.has(Function::krun_set_firmware) {
+            let reason = format!(
+                "a build for confidential guests takes no firmware of your own; this is {}",
+                self.capabilities.describe()
+            );
             self.unsupported("firmware", reason);
         } else if self.spec.firmware.is_some()
             && self.needs("firmware", "firmware of your own cannot be given", Function::krun_set_firmware)
