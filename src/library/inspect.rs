@@ -36,7 +36,8 @@ pub struct FileReport {
     pub runpath: Vec<String>,
     /// The functions that it offers, sorted; `None` if the file has no section headers to find them by.
     pub exports: Option<Vec<String>>,
-    /// The names of libkrunfw that its bytes mention, sorted. Only looked for in a file that offers a `krun_` function.
+    /// The names of libkrunfw that its bytes mention, sorted: those that stand together at the last place that has any,
+    /// which is all of them in every build so far. Only looked for in a file that offers a `krun_` function.
     pub firmware_names: Vec<String>,
 }
 
