@@ -18,7 +18,8 @@ pub fn sigterm_ends_the_vm_with_143(stage: &Stage) {
 
 /// It arrives as ^C does: at the shell and at what it runs.
 pub fn sigint_is_the_workloads_to_handle(stage: &Stage) {
-    let mut guest = stage.sh(&[], "trap 'echo cleaned up; exit 7' INT; echo ready; sleep 1000");
+    // In a loop, because a signal between two commands reaches the shell alone, which acts on it after the next one.
+    let mut guest = stage.sh(&[], "trap 'echo cleaned up; exit 7' INT; echo ready; while :; do sleep 1; done");
     guest.hear("ready");
     send(guest.pid(), Signal::INT);
     let end = guest.end();
