@@ -115,10 +115,10 @@ fn run(task: Task) -> Result<ExitCode> {
     let cache = Cache::open()?;
     match task {
         Task::Libkrun { release, features, relock } => {
-            if relock {
-                eprintln!("wrote {}", xtask::libkrun::relock(&cache, &release)?.display());
-            }
             let features: Vec<&str> = features.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+            if relock {
+                eprintln!("wrote {}", xtask::libkrun::relock(&cache, &release, &features)?.display());
+            }
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
