@@ -197,6 +197,31 @@ pub fn mount_virtiofs(tag: &[u8], target: &[u8], read_only: bool, options: &[u8]
     check(unsafe { mount(tag.as_ptr(), target.as_ptr(), c"virtiofs".as_ptr(), flags, data) }).map(drop)
 }
 
+/// Mounts an empty file system in memory.
+pub fn mount_tmpfs(target: &[u8]) -> Result<()> {
+    let target = c_string(target)?;
+    // SAFETY: C strings that outlive the call.
+    check(unsafe { mount(c"tmpfs".as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0, c"mode=0755".as_ptr().cast()) })
+        .map(drop)
+}
+
+/// The directories in the target of [`mount_overlay`]: below, above, and the file system's own.
+pub const OVERLAY_LAYERS: [&str; 3] = ["lower", "upper", "work"];
+
+/// Mounts over `target` the layers that are in it. Leaves this process in `/`.
+pub fn mount_overlay(source: &[u8], target: &[u8]) -> Result<()> {
+    let (source, target) = (c_string(source)?, c_string(target)?);
+    // Relative, because a comma or colon in the target would have a meaning here.
+    let layers = c"lowerdir=lower,upperdir=upper,workdir=work";
+    // SAFETY: C strings that outlive the calls; this program has one thread.
+    unsafe {
+        check(chdir(target.as_ptr()))?;
+        let mounted = check(mount(source.as_ptr(), c".".as_ptr(), c"overlay".as_ptr(), 0, layers.as_ptr().cast()));
+        check(chdir(c"/".as_ptr()))?;
+        mounted.map(drop)
+    }
+}
+
 /// Mounts a block device.
 pub fn mount_disk(device: &[u8], target: &[u8], fstype: &[u8], flags: u64, data: &[u8]) -> Result<()> {
     let (device, target, fstype, data) = (c_string(device)?, c_string(target)?, c_string(fstype)?, c_string(data)?);

@@ -64,7 +64,7 @@ pub struct DoctorArgs {
     #[arg(long)]
     pub boot: bool,
     /// Say whether this mount would work here, and how; may be repeated
-    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
+    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro|:overlay]", value_parser = clap::builder::OsStringValueParser::new())]
     pub mounts: Vec<OsString>,
     /// Say whether this kernel can be started, and has what a guest needs
     #[arg(long, value_name = "FILE")]
@@ -150,8 +150,9 @@ pub struct RunArgs {
     /// Memory of the guest in MiB [default: 512]
     #[arg(long, value_name = "MIB")]
     pub memory: Option<u32>,
-    /// A directory of the host that the guest sees; GUEST is /workspace where it is left out; may be repeated
-    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
+    /// A directory of the host that the guest sees; GUEST is /workspace where it is left out; may be repeated. With
+    /// :overlay the guest may write, and the host's files stay as they are
+    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro|:overlay]", value_parser = clap::builder::OsStringValueParser::new())]
     pub mounts: Vec<OsString>,
     /// The guest may not write to its root
     #[arg(long)]
@@ -175,6 +176,12 @@ pub struct RunArgs {
     /// A kernel of your own instead of libkrunfw's
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
+    /// An initial RAM disk for it
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub initrd: Option<PathBuf>,
+    /// Its command line. One without init=/init.krun boots an init of the guest's own: then there is no CMD
+    #[arg(long, value_name = "LINE", requires = "kernel")]
+    pub cmdline: Option<String>,
     /// A variable of the command's environment; K alone takes the caller's value; may be repeated
     #[arg(long = "env", short = 'e', value_name = "K=V")]
     pub env: Vec<OsString>,
@@ -190,10 +197,10 @@ pub struct RunArgs {
     #[command(flatten)]
     pub library: LibraryArgs,
     /// The directory that the guest has as its root
-    #[arg(value_name = "ROOT", required_unless_present = "spec")]
+    #[arg(value_name = "ROOT", required_unless_present_any = ["spec", "cmdline"])]
     pub root: Option<PathBuf>,
     /// The command and its arguments
-    #[arg(last = true, value_name = "CMD", required_unless_present = "spec")]
+    #[arg(last = true, value_name = "CMD", required_unless_present_any = ["spec", "cmdline"])]
     pub command: Vec<OsString>,
 }
 
@@ -221,12 +228,12 @@ impl From<Level> for LogLevel {
     }
 }
 
-/// `HOST[:GUEST][:ro]`. Read from the end, so that a host path may hold a colon unless what follows it begins with a
+/// `HOST[:GUEST][:ro|:overlay]`. Read from the end, so that a host path may hold a colon unless what follows it begins with a
 /// slash.
 pub fn mount(text: &OsStr) -> Result<Mount, String> {
-    let (mut host, mut guest, mut read_only) = (text.as_bytes(), DEFAULT_GUEST.as_bytes(), false);
-    if let Some((rest, mode)) = split_last(host).filter(|(_, mode)| matches!(*mode, b"ro" | b"rw")) {
-        (host, read_only) = (rest, mode == b"ro");
+    let (mut host, mut guest, mut mode) = (text.as_bytes(), DEFAULT_GUEST.as_bytes(), &b"rw"[..]);
+    if let Some((rest, said)) = split_last(host).filter(|(_, said)| matches!(*said, b"ro" | b"rw" | b"overlay")) {
+        (host, mode) = (rest, said);
     }
     if let Some((rest, path)) = split_last(host).filter(|(_, path)| path.starts_with(b"/")) {
         (host, guest) = (rest, path);
@@ -244,7 +251,8 @@ pub fn mount(text: &OsStr) -> Result<Mount, String> {
         host: OsString::from_vec(host.to_vec()).into(),
         guest: guest.to_owned(),
         tag: None,
-        read_only,
+        read_only: mode == b"ro",
+        overlay: mode == b"overlay",
         dax_mib: 0,
         semantics: None,
     })
@@ -302,6 +310,8 @@ mod tests {
         expect("/a:rw", "/a", "/workspace", false);
         expect("/with:colon:/b:ro", "/with:colon", "/b", true);
         expect("with:colon", "with:colon", "/workspace", false);
+        let overlay = mount(OsStr::new("/a:/b:overlay")).unwrap();
+        assert_eq!((overlay.guest.as_str(), overlay.read_only, overlay.overlay), ("/b", false, true));
         assert!(mount(OsStr::new(":/b")).is_err());
         assert!(mount(OsStr::new("")).is_err());
     }

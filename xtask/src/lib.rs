@@ -1,8 +1,8 @@
 //! The parts that krundl's tasks are made of.
 //!
 //! krundl opens a library that most build machines do not have, and runs machines that most build machines cannot run.
-//! This crate brings both: the real libkrun ([`libkrun()`]) and its kernel ([`firmware()`]) out of published packages,
-//! and a [`lab`] in which `/dev/kvm` works on any x86-64 Linux machine. Everything fetched or built is kept in a
+//! This crate brings both: the real libkrun ([`libkrun()`]), its kernel ([`firmware()`]) and one of our own ([`kernel()`])
+//! out of published packages, and a [`lab`] in which `/dev/kvm` works on any x86-64 Linux machine. Everything fetched or built is kept in a
 //! [`Cache`], so that it costs time and network once.
 
 #[cfg(not(target_os = "linux"))]
@@ -17,6 +17,7 @@ pub mod elf;
 pub mod firmware;
 pub mod generate;
 pub mod guest_root;
+pub mod kernel;
 pub mod lab;
 pub mod libkrun;
 pub mod project;
@@ -25,5 +26,6 @@ pub mod test;
 pub use cache::Cache;
 pub use firmware::firmware;
 pub use guest_root::busybox_root;
+pub use kernel::kernel;
 pub use lab::Lab;
 pub use libkrun::libkrun;

@@ -104,6 +104,14 @@ impl Negotiation<'_> {
         }
     }
 
+    /// What the guest's own init has to do.
+    pub(super) fn mounted_by_the_guest(&mut self) {
+        for (mount, tag) in self.spec.mounts.iter().zip(self.spec.tags()) {
+            let host = mount.host.display();
+            self.notes.push(format!("the guest's own init mounts {host} itself: mount -t virtiofs {tag} {}", mount.guest));
+        }
+    }
+
     pub(super) fn mounts(&mut self) {
         let spec = self.spec;
         for (n, (mount, tag)) in spec.mounts.iter().zip(spec.tags()).enumerate() {
@@ -113,7 +121,8 @@ impl Negotiation<'_> {
                 tag,
                 dir: Shared::Host(host),
                 dax_mib: mount.dax_mib,
-                read_only: mount.read_only,
+                // What the guest writes goes to the layer over it; the share itself nobody may write to.
+                read_only: mount.read_only || mount.overlay,
                 semantics: mount.semantics,
             };
             match wish.lowest(self.capabilities) {
@@ -121,6 +130,8 @@ impl Negotiation<'_> {
                 Err(function) => {
                     let (field, reason) = if mount.semantics.is_some() && function == Function::krun_add_virtiofs4 {
                         ("semantics", "ownership semantics cannot be chosen")
+                    } else if mount.overlay {
+                        ("overlay", "the host's files are kept from the guest's writing on the host's side, which it cannot do")
                     } else if mount.read_only {
                         (
                             "read_only",
