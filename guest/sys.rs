@@ -115,6 +115,7 @@ unsafe extern "C" {
     fn sigprocmask(how: c_int, set: *const SigSet, old: *mut SigSet) -> c_int;
     fn setpgid(pid: c_int, group: c_int) -> c_int;
     fn setsid() -> c_int;
+    fn tcgetpgrp(fd: c_int) -> c_int;
     fn tcsetpgrp(fd: c_int, group: c_int) -> c_int;
     fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
@@ -321,6 +322,12 @@ pub fn new_session() -> Result<()> {
 pub fn control_terminal(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: an open descriptor; the request takes an integer.
     check(unsafe { ioctl(fd.as_raw_fd(), TIOCSCTTY, 0 as c_int) }).map(drop)
+}
+
+/// Whether a terminal is the controlling one of this process.
+pub fn is_control_terminal(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: an open descriptor.
+    unsafe { tcgetpgrp(fd.as_raw_fd()) >= 0 }
 }
 
 /// Puts the calling process into a group of its own.

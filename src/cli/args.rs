@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use krundl::doctor::Purpose;
 use krundl::spec::{DEFAULT_GUEST, Disk, DiskFormat, LogLevel, Mount, Port};
 
 /// microVMs through libkrun: what the installed one can do, and how to run a command in one.
@@ -27,6 +28,11 @@ pub enum Command {
     /// For any architecture, ELF and Mach-O. Exit status: 0, or 1 when a file cannot be read or is no library, 2 when
     /// used wrongly.
     Inspect(InspectArgs),
+    /// Kernels for guests
+    Kernel {
+        #[command(subcommand)]
+        command: KernelCommand,
+    },
     /// Show how a VM would be started, or everything that stands in the way
     ///
     /// Checks the spec against this host and negotiates it with libkrun; nothing is started. Exit status: 0 with the
@@ -125,6 +131,30 @@ pub struct InspectArgs {
     /// Show the functions that are there, too
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KernelCommand {
+    /// Show whether a kernel, or a configuration before it is built, has what a guest takes
+    ///
+    /// FILE is a vmlinux, a bzImage, an arm64 Image or a .config. Nothing is run. Exit status: 0, or 1 when something is
+    /// missing or cannot be told, 2 when used wrongly.
+    Check {
+        /// The kernel, or its configuration
+        file: PathBuf,
+        /// What it is to serve for: mounts, overlay, disk, net, vsock, dax, initrd
+        #[arg(
+            long = "for",
+            value_name = "PURPOSES",
+            value_delimiter = ',',
+            default_value = "mounts",
+            value_parser = purpose
+        )]
+        purposes: Vec<Purpose>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -282,6 +312,11 @@ fn port(text: &str) -> Result<Port, String> {
     let (host, guest) = text.split_once(':').ok_or("it is written HOST:GUEST")?;
     let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is no port"));
     Ok(Port { host: number(host)?, guest: number(guest)? })
+}
+
+fn purpose(text: &str) -> Result<Purpose, String> {
+    let known = || Purpose::ALL.iter().map(|purpose| purpose.name()).collect::<Vec<_>>().join(", ");
+    Purpose::from_name(text).ok_or_else(|| format!("known are {}", known()))
 }
 
 fn split_last(text: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -76,7 +76,9 @@ impl Negotiation<'_> {
                 false
             }
             // In the guest's memory, so that nothing stays.
-            MountPoint::MissingTop | MountPoint::MissingBelow if finding.within.is_some_and(|m| spec.mounts[m].overlay) => {
+            MountPoint::MissingTop | MountPoint::MissingBelow
+                if finding.within.is_some_and(|m| spec.mounts[m].overlay) =>
+            {
                 true
             }
             MountPoint::MissingTop | MountPoint::MissingBelow => {

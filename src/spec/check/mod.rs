@@ -70,7 +70,8 @@ impl Checker {
             _ => None,
         };
         findings.overlay_files = self.overlay(&spec.overlay, root_dir.as_ref());
-        findings.kernel = spec.kernel.as_ref().and_then(|kernel| self.kernel(kernel, spec.memory_mib, spec.exec.is_some()));
+        findings.kernel =
+            spec.kernel.as_ref().and_then(|kernel| self.kernel(kernel, spec.memory_mib, spec.exec.is_some()));
         self.kernel_console(spec);
         findings.firmware = spec.firmware.as_ref().and_then(|path| self.readable("firmware", path));
         if let Some(exec) = &spec.exec {

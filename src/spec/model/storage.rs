@@ -69,7 +69,7 @@ pub struct Mount {
     #[serde(default)]
     pub read_only: bool,
     /// Whether the guest may write without changing anything on the host: what it writes stays in its memory and is
-    /// gone with it. The share itself is read-only, so it needs `krun_add_virtiofs3`; the guest's kernel needs overlayfs.
+    /// gone with it. Needs libkrun 1.19.6, and a guest's kernel with overlayfs.
     #[serde(default)]
     pub overlay: bool,
     /// Size of the DAX window in MiB, a multiple of 2; 0 for none.
