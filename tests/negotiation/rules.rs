@@ -109,6 +109,14 @@ fn an_init_of_the_guests_own_gets_its_devices_and_nothing_of_krundls() {
 }
 
 #[test]
+fn a_serial_console_on_the_command_line_that_is_not_there_is_told() {
+    let notes = |fields: Value| plan(&spec(fields), &library("1.19.7")).notes.join("\n");
+    let kernel = json!({"path": "/boot/vmlinux", "cmdline": "console=ttyS0 init=/init.krun rootfstype=virtiofs rw"});
+    assert!(notes(json!({"kernel": kernel})).contains("names a serial console, and there is none"));
+    assert_eq!(notes(json!({"kernel": kernel, "serial": {"output": "/l/serial"}})), "");
+}
+
+#[test]
 fn an_overlay_is_a_read_only_share_and_refused_where_overlayfs_fails() {
     let mounts = mounts(json!([{"host": "/srv/a", "overlay": true}, {"host": "/srv/b", "guest": "/workspace/new"}]));
     let mut findings = host(&mounts);
