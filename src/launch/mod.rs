@@ -16,4 +16,4 @@ pub use outcome::Exit;
 pub use prepare::{Prepared, prepare, prepare_json, prepare_parsed};
 pub use start::launch;
 pub(crate) use terminal::SavedTerminal;
-pub use vm::{Interrupted, Vm};
+pub use vm::{Asked, Interrupted, Vm};
