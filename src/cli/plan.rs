@@ -4,10 +4,8 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
 
-use krundl::error::Error;
 use krundl::plan::Guest;
 use krundl::{Plan, prepare_json, probe_isolated};
-use serde_json::{Value, json};
 
 use super::args::PlanArgs;
 use super::print;
@@ -28,7 +26,7 @@ pub fn plan(args: &PlanArgs) -> i32 {
         }
         Err(error) => {
             if args.json {
-                print(&json_text(&error_json(&error)));
+                print(&format!("{}\n", error.to_json()));
             } else {
                 eprintln!("krundl: {error}");
             }
@@ -46,18 +44,6 @@ pub fn read_spec(path: &Path) -> Result<String, String> {
         std::fs::read_to_string(path)
     };
     read.map_err(|error| format!("the spec {} cannot be read: {error}", path.display()))
-}
-
-fn error_json(error: &Error) -> Value {
-    let code = error.code();
-    let mut value = json!({
-        "error": {"code": code as u32, "name": code, "message": error.to_string()},
-        "problems": error.problems(),
-    });
-    if let Error::LibraryNotFound { attempts } = error {
-        value["attempts"] = json!(attempts);
-    }
-    value
 }
 
 /// Fields in the order in which they are declared, which is libkrun's.

@@ -257,6 +257,47 @@ impl Error {
         }
     }
 
+    /// The candidates of [`Error::LibraryNotFound`]; empty for all others.
+    pub fn attempts(&self) -> &[Attempt] {
+        match self {
+            Error::LibraryNotFound { attempts } => attempts,
+            _ => &[],
+        }
+    }
+
+    /// The function of libkrun that refused, or during which its process died or was given up.
+    pub fn function(&self) -> Option<Function> {
+        match self {
+            Error::Call { function, .. } => Some(*function),
+            Error::Start { .. } => Some(Function::krun_start_enter),
+            Error::Crashed { during, .. } | Error::TimedOut { during, .. } => *during,
+            _ => None,
+        }
+    }
+
+    /// The positive errno that libkrun or the operating system gave.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Error::Call { errno, .. } | Error::Start { errno, .. } => Some(*errno),
+            Error::Os { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    /// As JSON, the same for every language: `{"error": {"code", "name", "message"}, "problems": [...]}`, with
+    /// `attempts` where there are any.
+    pub fn to_json(&self) -> String {
+        let code = self.code();
+        let mut value = serde_json::json!({
+            "error": {"code": code as u32, "name": code, "message": self.to_string()},
+            "problems": self.problems(),
+        });
+        if let Error::LibraryNotFound { attempts } = self {
+            value["attempts"] = serde_json::json!(attempts);
+        }
+        serde_json::to_string_pretty(&value).expect("an error is plain data")
+    }
+
     /// What libkrun, its process or the guest's kernel wrote, where that is part of the error.
     pub fn words(&self) -> Option<&Words> {
         match self {
