@@ -16,7 +16,7 @@
 //!         "exec": {"path": "ls", "args": ["/workspace"]}}"#,
 //! )?;
 //! let prepared = krundl::prepare(&spec, &probed.capabilities)?;
-//! let mut vm = krundl::launch(prepared, LaunchOptions::default())?;
+//! let vm = krundl::launch(prepared, LaunchOptions::default())?;
 //! vm.wait_ready(None)?;
 //! println!("{}", vm.wait()?);
 //! # Ok(())

@@ -68,7 +68,7 @@ fn try_run(args: RunArgs) -> Result<i32, Failure> {
     let prepared = prepare_parsed(&parsed, &probed.capabilities)?;
     // Before the start, so that no signal falls between the VM's start and our readiness for it.
     signals::catch();
-    let mut vm = launch(prepared, LaunchOptions { log, die_with_parent: true, ..LaunchOptions::default() })?;
+    let vm = launch(prepared, LaunchOptions { log, die_with_parent: true, ..LaunchOptions::default() })?;
     signals::forward_to(vm.pid());
     let ended = match vm.wait_ready(None) {
         Ok(()) | Err(Error::ReadinessUnknown { .. }) => {

@@ -82,7 +82,7 @@ fn attempt(capabilities: &Capabilities, helper: Option<&Path>, proof: &mut Proof
         ..LaunchOptions::default()
     };
     let started = Instant::now();
-    let mut vm = launch(prepared, options)?;
+    let vm = launch(prepared, options)?;
     vm.wait_ready(Some(PATIENCE))?;
     proof.boot_ms = Some(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     if over_vsock {

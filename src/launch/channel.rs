@@ -5,10 +5,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
 
 use super::log::nonblocking;
+use super::state::Watched;
 use crate::guest_words::Word;
 use crate::plan::Channel;
 
@@ -36,9 +38,9 @@ enum State {
     /// There is none, or it has said its last.
     Silent,
     /// A socket that the VM's process connects to when the guest does.
-    Listening(UnixListener),
+    Listening(Arc<UnixListener>),
     /// The connection, or a pipe that a console port writes to.
-    Open(File),
+    Open(Arc<File>),
 }
 
 impl ChannelHost {
@@ -52,12 +54,12 @@ impl ChannelHost {
                 let (ours, theirs) = io::pipe()?;
                 let ours = OwnedFd::from(ours);
                 nonblocking(ours.as_fd())?;
-                (State::Open(ours.into()), Some(theirs.into()))
+                (State::Open(Arc::new(ours.into())), Some(theirs.into()))
             }
             Channel::Vsock { .. } => {
                 let (listener, socket) = nameless_listener(for_others)?;
                 listener.set_nonblocking(true)?;
-                (State::Listening(listener), Some(socket))
+                (State::Listening(Arc::new(listener)), Some(socket))
             }
         };
         Ok((
@@ -73,39 +75,43 @@ impl ChannelHost {
     }
 
     /// What to wait on for more.
-    pub(super) fn watched(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn watched(&self) -> Option<Watched> {
         match &self.state {
             State::Silent => None,
-            State::Listening(listener) => Some(listener.as_fd()),
-            State::Open(stream) => Some(stream.as_fd()),
+            State::Listening(listener) => Some(listener.clone()),
+            State::Open(stream) => Some(stream.clone()),
         }
     }
 
-    /// Takes what has come, without waiting. `vmm` is the VM's process.
-    pub(super) fn drain(&mut self, vmm: u32) {
+    /// Takes what has come, without waiting, and tells whether anything has. `vmm` is the VM's process.
+    pub(super) fn drain(&mut self, vmm: u32) -> bool {
+        let mut news = false;
         while let State::Listening(listener) = &self.state {
             match listener.accept() {
                 Ok((stream, _)) if is_peer(&stream, vmm) && stream.set_nonblocking(true).is_ok() => {
-                    self.state = State::Open(OwnedFd::from(stream).into());
+                    self.state = State::Open(Arc::new(OwnedFd::from(stream).into()));
+                    news = true;
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
+                Err(_) => return news,
             }
         }
         let mut buffer = [0; 4096];
-        while let State::Open(stream) = &mut self.state {
-            match stream.read(&mut buffer) {
+        while let State::Open(stream) = &self.state {
+            match (&**stream).read(&mut buffer) {
                 Ok(0) => self.state = State::Silent,
                 Ok(n) => self.hear(&buffer[..n]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return news,
             }
+            news = true;
             if self.said.last.is_some() {
                 // The guest waits for this before it shuts down, so that its last word is sure to arrive.
                 self.state = State::Silent;
             }
         }
+        news
     }
 
     fn hear(&mut self, bytes: &[u8]) {

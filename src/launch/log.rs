@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::options::LogTarget;
+use super::state::Watched;
 
 /// How much of the beginning is kept, in bytes: start-up failures are explained there.
 const HEAD: usize = 32 * 1024;
@@ -25,7 +27,7 @@ pub(super) struct Log {
 
 enum Source {
     /// The read end of a pipe; `None` once everything was read.
-    Pipe(Option<File>),
+    Pipe(Option<Arc<File>>),
     /// A file of the caller's, and where this VM's part of it begins.
     File(File, u64),
 }
@@ -42,7 +44,7 @@ impl Log {
                 nonblocking(reader.as_fd())?;
                 #[cfg(target_os = "linux")]
                 let _ = rustix::pipe::fcntl_setpipe_size(&writer, 1 << 20);
-                (Source::Pipe(Some(reader.into())), writer)
+                (Source::Pipe(Some(Arc::new(reader.into()))), writer)
             }
             LogTarget::File(mut file) => {
                 let start = file.seek(SeekFrom::End(0))?;
@@ -56,9 +58,9 @@ impl Log {
     }
 
     /// What to wait on for more; `None` when there is nothing to wait for.
-    pub(super) fn watched(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn watched(&self) -> Option<Watched> {
         match &self.source {
-            Source::Pipe(Some(pipe)) => Some(pipe.as_fd()),
+            Source::Pipe(Some(pipe)) => Some(pipe.clone()),
             _ => None,
         }
     }
@@ -67,8 +69,8 @@ impl Log {
     pub(super) fn drain(&mut self) {
         let mut buffer = [0; 16 * 1024];
         loop {
-            let Source::Pipe(Some(pipe)) = &mut self.source else { return };
-            match pipe.read(&mut buffer) {
+            let Source::Pipe(Some(pipe)) = &self.source else { return };
+            match (&**pipe).read(&mut buffer) {
                 Ok(0) => {
                     self.source = Source::Pipe(None);
                     return;

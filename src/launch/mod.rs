@@ -6,12 +6,14 @@ mod options;
 mod outcome;
 mod prepare;
 mod start;
+mod state;
 mod terminal;
 mod vm;
+mod wake;
 
 pub use options::{LaunchOptions, LogTarget, Stream};
 pub use outcome::Exit;
 pub use prepare::{Prepared, prepare, prepare_json, prepare_parsed};
 pub use start::launch;
 pub(crate) use terminal::SavedTerminal;
-pub use vm::Vm;
+pub use vm::{Interrupted, Vm};

@@ -1,17 +1,19 @@
 //! Starts the process that carries out a plan, and waits until libkrun is entered.
 
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::sync::Arc;
 
 use super::channel::ChannelHost;
 use super::log::{Log, nonblocking};
 use super::options::{LaunchOptions, LogTarget, Stream};
 use super::prepare::Prepared;
+use super::state::{Progress, State, pidfd};
 use super::terminal::SavedTerminal;
 use super::vm::Vm;
+use super::wake::Wake;
 use crate::error::{Error, Result};
-use crate::helper::wire::{How, Request};
-use crate::helper::{Helper, Mode, Spawn};
+use crate::helper::wire::{How, Inbox, Request};
+use crate::helper::{Helper, Mode, Running, Spawn};
 use crate::plan::Call;
 
 /// Starts a VM. Returns when libkrun has been entered: every call before that was accepted. Whether the guest comes
@@ -32,6 +34,7 @@ pub fn launch(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
         (target, _) => target,
     };
     let (log, log_given) = Log::new(target).map_err(os("making the log"))?;
+    let wake = Wake::new().map_err(os("making a pipe"))?;
     let inherits = |stream: &Stream| matches!(stream, Stream::Inherit);
     let terminal = [&options.stdin, &options.stdout, &options.stderr]
         .into_iter()
@@ -60,8 +63,25 @@ pub fn launch(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
     nonblocking(running.status.as_fd()).map_err(os("reading the helper's statuses"))?;
     drop((log_given, channel_given, held));
 
-    let mut vm = Vm::new(running, helper, library, calls, log, channel, terminal);
-    vm.owns(sockets);
-    vm.wait_entered(Instant::now() + options.start_timeout, options.start_timeout)?;
+    let Running { child, status } = running;
+    let vm = Vm::new(State {
+        pidfd: pidfd(&child).map(Arc::new),
+        child,
+        helper,
+        library,
+        calls,
+        status: Some(Arc::new(status)),
+        inbox: Inbox::default(),
+        progress: Progress::default(),
+        log,
+        channel,
+        terminal,
+        share: None,
+        sockets,
+        ended: None,
+        stopped: Vec::new(),
+        wake,
+    });
+    vm.wait_entered(options.start_timeout)?;
     Ok(vm)
 }

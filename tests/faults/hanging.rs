@@ -50,7 +50,7 @@ fn hang(bench: &Bench, case: &Case, library: &StubLibrary) {
     let started = launch(prepared, LaunchOptions { start_timeout: TIME, ..options() });
     if case.starts() {
         // A VM that runs hangs just so.
-        let mut vm = started.unwrap();
+        let vm = started.unwrap();
         let error = vm.wait_ready(Some(Duration::from_millis(50))).unwrap_err();
         assert!(matches!(error, Error::TimedOut { .. } | Error::ReadinessUnknown { .. }), "{error}");
         vm.terminate().unwrap();

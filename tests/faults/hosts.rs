@@ -40,7 +40,7 @@ fn without_descriptors_everything_fails_in_good_order() {
             let launched = launch(prepared, options());
             setrlimit(Resource::Nofile, limit).unwrap();
             match launched {
-                Ok(mut vm) => break assert_eq!(vm.wait().unwrap(), Exit::Code(0)),
+                Ok(vm) => break assert_eq!(vm.wait().unwrap(), Exit::Code(0)),
                 Err(error) => exhausted(&mut steps, error),
             }
             before.expect(&steps);
@@ -90,7 +90,7 @@ fn a_caller_without_standard_streams_can_start_vms() {
                         let stream = || if inherit { Stream::Inherit } else { Stream::Piped };
                         let options =
                             LaunchOptions { stdin: stream(), stdout: stream(), stderr: stream(), ..options() };
-                        launch(bench.prepare(&json!({})), options).and_then(|mut vm| vm.wait())
+                        launch(bench.prepare(&json!({})), options).and_then(|vm| vm.wait())
                     })
                     .collect();
                 for (fd, copy) in kept {
@@ -136,7 +136,7 @@ fn a_full_disk_under_the_log_stops_no_vm() {
             LaunchOptions { log: LogTarget::File(file), ..options() }
         };
         bench.stub.fault("krun_set_exec", 0, &[Fault::Say(1 << 20)]);
-        let mut vm = launch(bench.prepare(&json!({})), log("log")).unwrap();
+        let vm = launch(bench.prepare(&json!({})), log("log")).unwrap();
         assert_eq!(vm.wait().unwrap(), Exit::Code(0));
         drop(vm);
         assert_eq!(disk.join("log").metadata().unwrap().len(), 64 << 10, "the disk is full");

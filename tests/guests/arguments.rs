@@ -48,7 +48,7 @@ pub fn the_workload_gets_exactly_what_was_asked_for(stage: &Stage) {
         spec.exec.as_mut().unwrap().env.insert(format!("SPECIAL_{n}"), bytes.to_vec().into());
     }
 
-    let mut guest = stage.launch(stage.prepare(&spec));
+    let guest = stage.launch(stage.prepare(&spec));
     let said = [all(guest.vm.take_stdout().unwrap()), all(guest.vm.take_stderr().unwrap())].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(guest.vm.wait().unwrap().success(), "{said}");

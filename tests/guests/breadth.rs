@@ -29,7 +29,7 @@ fn launch(stage: &Stage, spec: &VmSpec) -> Guest {
 
 /// What a guest says before its end, and how that is told.
 fn run(stage: &Stage, spec: &VmSpec) -> (String, i32) {
-    let mut guest = launch(stage, spec);
+    let guest = launch(stage, spec);
     let said = [all(guest.vm.take_stdout().unwrap()), all(guest.vm.take_stderr().unwrap())].concat();
     let status = guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status();
     (String::from_utf8_lossy(&said).into_owned(), status)
@@ -107,7 +107,7 @@ pub fn vsock_ports_work_both_ways_and_the_socket_goes_with_the_vm(stage: &Stage)
         {"port": 5000, "path": to_host}, {"port": 5001, "path": to_guest, "listen": true},
     ]);
     let script = "vsock connect 5000; vsock listen 5001; exit 3";
-    let mut guest = launch(stage, &spec(stage, script, json!({"root": {"dir": root}, "vsock": {"ports": ports}})));
+    let guest = launch(stage, &spec(stage, script, json!({"root": {"dir": root}, "vsock": {"ports": ports}})));
 
     let mut from_guest = BufReader::new(server.accept().unwrap().0);
     let mut line = String::new();
@@ -151,7 +151,7 @@ pub fn a_port_is_open_under_the_number_that_was_asked_for(stage: &Stage) {
 
     let prepared = stage.prepare(&spec(stage, &script, json!({"tsi": {"ports": ports}})));
     assert!(prepared.plan.notes.iter().any(|note| note.contains("other TCP ports")), "{:?}", prepared.plan.notes);
-    let mut guest = stage.launch(prepared);
+    let guest = stage.launch(prepared);
     let mut output = BufReader::new(guest.vm.take_stdout().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
@@ -194,7 +194,7 @@ pub fn another_user_owns_what_the_guest_makes_and_cannot_read_what_is_roots(stag
     fs::set_permissions("/dev/kvm", fs::Permissions::from_mode(0o666)).unwrap();
     let script = "touch /tmp/made; cat /secret 2>/dev/null || echo refused; exit 5";
     let spec = spec(stage, script, json!({"root": {"dir": root}, "uid": USER, "gid": USER}));
-    let mut guest = launch(stage, &spec);
+    let guest = launch(stage, &spec);
     let mut status = String::new();
     guest.vm.wait_ready(None).unwrap();
     if let Ok(mut file) = fs::File::open(format!("/proc/{}/status", guest.vm.pid())) {

@@ -13,7 +13,7 @@ use crate::talk::LONG;
 
 /// libkrun ends with status 0 then.
 pub fn a_guest_that_reboots_is_lost(stage: &Stage) {
-    let mut guest = stage.launch(stage.prepare(&stage.spec("read word; reboot -f")));
+    let guest = stage.launch(stage.prepare(&stage.spec("read word; reboot -f")));
     guest.vm.wait_ready(Some(LONG)).unwrap();
     writeln!(guest.vm.take_stdin().unwrap(), "go on").unwrap();
     let error = guest.vm.wait().unwrap_err();
@@ -27,7 +27,7 @@ pub fn a_root_without_anything_is_never_up(stage: &Stage) {
     let is_root = |call: &&mut Call| matches!(call, Call::AddVirtiofs { tag, .. } if tag == "/dev/root");
     let root = prepared.plan.calls.iter_mut().find(is_root).expect("a call that shares the root");
     *root = Call::AddVirtiofs3 { tag: "/dev/root".to_owned(), dir: host(&empty), shm_size: 0, read_only: true };
-    let mut guest = stage.launch(prepared);
+    let guest = stage.launch(prepared);
     for error in [guest.vm.wait_ready(Some(LONG)).unwrap_err(), guest.vm.wait().unwrap_err()] {
         let Error::NeverUp { ended: Ended::Exit(0), words } = &error else { panic!("{error:?}") };
         assert!(words.to_string().contains("Error creating directory (/dev)"), "{error}");
@@ -42,7 +42,7 @@ pub fn a_missing_libkrunfw_is_named(stage: &Stage) {
     stage.remove_firmware();
     let firmware = &stage.probe().capabilities.observation.firmware;
     assert_eq!(firmware.path, None, "this case needs a machine without a libkrunfw of its own");
-    let mut guest = stage.launch(stage.prepare(&stage.spec("true")));
+    let guest = stage.launch(stage.prepare(&stage.spec("true")));
     let error = guest.vm.wait_ready(Some(LONG)).unwrap_err();
     assert!(matches!(error, Error::Start { errno: libc::ENOENT, .. }), "{error:?}");
     assert!(error.to_string().contains("libkrunfw"), "{error}");

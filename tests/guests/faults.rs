@@ -23,7 +23,7 @@ use crate::stage::{Guest, Stage, mount};
 use crate::talk::{LONG, Talk, all, await_end, process};
 
 /// What ends a VM that never came up; both ways to hear of it agree.
-fn failure(mut guest: Guest) -> Error {
+fn failure(guest: Guest) -> Error {
     let ready = guest.vm.wait_ready(Some(LONG)).unwrap_err();
     let ended = guest.vm.wait().unwrap_err();
     assert_eq!(ready.to_string(), ended.to_string());
@@ -32,7 +32,7 @@ fn failure(mut guest: Guest) -> Error {
 
 /// libkrun goes on for ever then. Nobody can tell that from a guest that is busy, so nothing is done about it.
 pub fn a_guest_that_is_powered_off_runs_until_it_is_stopped(stage: &Stage) {
-    let mut guest = stage.launch(stage.prepare(&stage.spec("read word; poweroff -f")));
+    let guest = stage.launch(stage.prepare(&stage.spec("read word; poweroff -f")));
     guest.vm.wait_ready(Some(LONG)).unwrap();
     writeln!(guest.vm.take_stdin().unwrap(), "go on").unwrap();
     assert_eq!(guest.vm.wait_timeout(Duration::from_secs(5)).unwrap(), None);
@@ -126,7 +126,7 @@ pub fn a_card_without_a_server_is_never_up(stage: &Stage) {
     let problems = stage.problems(&spec);
     assert!(problems.len() == 1 && problems[0].starts_with("nics[0].unixstream: "), "{problems:?}");
 
-    let mut guest = stage.launch(prepared);
+    let guest = stage.launch(prepared);
     let error = loop {
         let error = guest.vm.wait_ready(Some(Duration::from_secs(1))).unwrap_err();
         assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
@@ -189,7 +189,7 @@ pub fn a_guest_kernel_that_panics_is_lost(stage: &Stage) {
         echo still here; read for_ever";
     let mut spec = stage.spec(SCRIPT);
     spec.memory_mib = 128;
-    let mut guest = stage.launch(stage.prepare(&spec));
+    let guest = stage.launch(stage.prepare(&spec));
     guest.vm.wait_ready(Some(LONG)).unwrap();
     let mut stdin = guest.vm.take_stdin().unwrap();
     writeln!(stdin, "go on").unwrap();
@@ -202,7 +202,7 @@ pub fn a_guest_kernel_that_panics_is_lost(stage: &Stage) {
 pub fn a_vm_that_is_killed_anywhere_on_its_way_is_told(stage: &Stage) {
     let mut lost = 0;
     for after in [0, 100, 600, 1500, 3000, 60_000] {
-        let mut guest = stage.launch(stage.prepare(&stage.spec("read for_ever")));
+        let guest = stage.launch(stage.prepare(&stage.spec("read for_ever")));
         let came_up = guest.vm.wait_ready(Some(Duration::from_millis(after))).is_ok();
         pidfd_send_signal(guest.vm.pidfd().unwrap(), Signal::KILL).expect("it waits for its input");
         let error = guest.vm.wait().unwrap_err();
@@ -293,7 +293,7 @@ pub fn twenty_launches_leave_nothing_behind(stage: &Stage) {
     };
     let before = now();
     for n in 0..20 {
-        let mut guest = stage.launch(stage.prepare(&stage.spec(&format!("exit {n}"))));
+        let guest = stage.launch(stage.prepare(&stage.spec(&format!("exit {n}"))));
         match n % 4 {
             3 => drop(guest.vm.wait_ready(Some(LONG))),
             _ => assert_eq!(guest.vm.wait().unwrap().status(), n),

@@ -67,7 +67,7 @@ pub fn many_mounts_nested_and_on_new_mount_points(stage: &Stage) {
 
     let prepared = stage.prepare(&spec);
     let notes = prepared.plan.notes.join("\n");
-    let mut guest = stage.launch(prepared);
+    let guest = stage.launch(prepared);
     let said = [all(guest.vm.take_stdout().unwrap()), all(guest.vm.take_stderr().unwrap())].concat();
     assert_eq!(String::from_utf8_lossy(&said), "");
     assert!(guest.vm.wait().unwrap().success());
@@ -109,7 +109,7 @@ pub fn a_dax_window_is_there_where_it_was_asked_for(stage: &Stage) {
         Mount { tag: Some("with".to_owned()), dax_mib: 128, ..mount(&dirs[0], "/workspace") },
         Mount { tag: Some("without".to_owned()), ..mount(&dirs[1], "/mnt") },
     ];
-    let mut guest = stage.launch(stage.prepare(&spec));
+    let guest = stage.launch(stage.prepare(&spec));
     let stdout = all(guest.vm.take_stdout().unwrap());
     let stderr = all(guest.vm.take_stderr().unwrap());
     assert!(guest.vm.wait().unwrap().success());
@@ -129,7 +129,7 @@ pub fn what_was_checked_is_mounted_although_its_name_leads_elsewhere(stage: &Sta
         fs::create_dir(name).unwrap();
         fs::write(name.join("f"), "put in its place\n").unwrap();
     }
-    let mut guest = stage.launch(prepared);
+    let guest = stage.launch(prepared);
     assert_eq!(all(guest.vm.take_stdout().unwrap()), b"checked\n");
     assert!(guest.vm.wait().unwrap().success());
 }

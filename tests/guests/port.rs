@@ -13,7 +13,7 @@ pub fn a_console_port_carries_the_guests_words(stage: &Stage) {
     let port = Call::AddConsolePortInout { name: CHANNEL_NAME.to_owned(), input: None, output: Some(Fd::Channel) };
     plan.calls.splice(vsock..=vsock, [Call::AddVirtioConsoleMultiport {}, port]);
     plan.guest.as_mut().unwrap().channel = Channel::Port;
-    let mut guest = stage.launch(prepared);
+    let guest = stage.launch(prepared);
     guest.vm.wait_ready(Some(LONG)).unwrap();
     let exit = guest.vm.wait().unwrap();
     assert_eq!((&exit, exit.status()), (&Exit::Signal(11), 139));

@@ -21,7 +21,7 @@ pub fn a_directory_is_126(stage: &Stage) {
 }
 
 pub fn a_workload_that_is_killed_is_told_by_its_signal(stage: &Stage) {
-    let mut guest = stage.launch(stage.prepare(&stage.spec("kill -KILL $$")));
+    let guest = stage.launch(stage.prepare(&stage.spec("kill -KILL $$")));
     let exit = guest.vm.wait().unwrap();
     assert_eq!((&exit, exit.status(), exit.success()), (&Exit::Signal(9), 137, false));
 }
@@ -37,7 +37,7 @@ pub fn a_mount_that_fails_in_the_guest_is_named(stage: &Stage) {
     spec.mounts.push(mount(&stage.dir("dir"), "/workspace"));
     let mut prepared = stage.prepare(&spec);
     prepared.plan.guest.as_mut().unwrap().mounts[0].tag = "nobodys".to_owned();
-    let mut guest = stage.launch(prepared);
+    let guest = stage.launch(prepared);
     let said = all(guest.vm.take_stdout().unwrap());
     let errors = [guest.vm.wait_ready(None).unwrap_err(), guest.vm.wait().unwrap_err()];
     for error in errors {

@@ -13,7 +13,7 @@ use crate::talk::{LONG, has_ended, process};
 
 pub fn two_vms_run_side_by_side_until_one_is_stopped_and_the_other_let_go(stage: &Stage) {
     let started = ["one", "another"].map(|name| echoing(stage, name));
-    let [(mut one, _), (mut another, mut echo)] = started.map(|(mut guest, mut echo)| {
+    let [(one, _), (another, mut echo)] = started.map(|(guest, mut echo)| {
         guest.vm.wait_ready(Some(LONG)).unwrap();
         echo.answers("first");
         assert_eq!(guest.vm.try_wait().unwrap(), None, "the workload waits for its input");
@@ -46,7 +46,7 @@ fn echoing(stage: &Stage, name: &str) -> (Guest, Echo) {
     let dir = stage.dir(name);
     let mut spec = stage.spec("while read word; do echo $word > /workspace/word; echo written; done");
     spec.mounts.push(mount(&dir, "/workspace"));
-    let mut guest = stage.launch(stage.prepare(&spec));
+    let guest = stage.launch(stage.prepare(&spec));
     let (stdin, stdout) = (guest.vm.take_stdin().unwrap(), guest.vm.take_stdout().unwrap());
     (guest, Echo { stdin, stdout: BufReader::new(stdout), file: dir.join("word") })
 }

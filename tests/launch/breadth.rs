@@ -115,7 +115,7 @@ fn vsock_sockets_lie_in_the_directory_that_was_checked_and_those_of_libkrun_go_a
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("made");
     let ports = json!([{"port": 7, "path": socket, "listen": true}]);
-    let mut vm = launch(lab.prepare(json!({"vsock": {"ports": ports}})), options()).unwrap();
+    let vm = launch(lab.prepare(json!({"vsock": {"ports": ports}})), options()).unwrap();
     vm.wait_ready(None).unwrap();
     assert!(socket.exists(), "the stub made it");
     vm.kill().unwrap();
@@ -226,7 +226,7 @@ fn the_log_goes_to_the_file_of_the_spec_unless_the_caller_names_another() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     fs::write(path("log"), "before ").unwrap();
-    let mut vm = launch(lab.prepare(json!({"log_file": path("log")})), options()).unwrap();
+    let vm = launch(lab.prepare(json!({"log_file": path("log")})), options()).unwrap();
     vm.wait().unwrap();
     assert_eq!(fs::read_to_string(path("log")).unwrap(), "before libkrun's words");
     assert_eq!(vm.log(), b"libkrun's words", "only this VM's part of it");
@@ -246,7 +246,7 @@ fn firmware_starts_without_anybody_inside_and_its_end_is_unproved() {
     fs::write(&firmware, "firmware").unwrap();
     let spec = krundl::VmSpec { vcpus: 1, memory_mib: 256, firmware: Some(firmware), ..krundl::VmSpec::default() };
     let prepared = krundl::prepare(&spec, &lab.capabilities).unwrap();
-    let mut vm = launch(prepared, options()).unwrap();
+    let vm = launch(prepared, options()).unwrap();
     let (ready, ended) = in_time(move || (vm.wait_ready(None).unwrap_err().code(), vm.wait().unwrap()));
     assert_eq!((ready, ended), (krundl::error::Code::ReadinessUnknown, Exit::Unproved(0)), "never a plain 0");
     assert_eq!(lab.stub.calls_of("krun_set_exec").len() + lab.stub.calls_of("krun_add_virtiofs").len(), 0);
@@ -278,7 +278,7 @@ fn another_user_has_no_supplementary_groups_and_reaches_the_channel_and_the_boot
         let checked = krundl::spec::check(&spec);
         assert!(checked.problems.iter().all(|problem| problem.reason.contains("/dev/kvm")), "{:?}", checked.problems);
         let plan = krundl::negotiate(&spec, &checked.findings, &lab.capabilities).unwrap();
-        let mut vm = launch(krundl::Prepared { plan, held: checked.held }, options()).unwrap();
+        let vm = launch(krundl::Prepared { plan, held: checked.held }, options()).unwrap();
         vm.wait_ready(None).unwrap();
         assert_eq!(vm.wait().unwrap(), Exit::Code(4), "{release}: the channel was closed to that user");
         assert_eq!(lab.stub.calls_of("krun_setuid")[0].args[1], "12345");

@@ -148,7 +148,7 @@ fn an_external_kernel_is_the_file_that_was_checked() {
     let prepared = lab.prepare(json!({"kernel": {"path": kernel}}));
     fs::remove_file(&kernel).unwrap();
     fs::write(&kernel, "something else").unwrap();
-    let mut vm = launch(prepared, options()).unwrap();
+    let vm = launch(prepared, options()).unwrap();
     vm.wait_ready(None).unwrap();
     assert_eq!(vm.wait().unwrap().status(), 5, "its word came over the console port");
     assert_eq!(seen(&lab.stub), ["\u{7f}ELF"]);
@@ -193,7 +193,7 @@ fn before_1_19_program_and_orders_lie_on_a_share_that_goes_when_the_guest_is_up(
         saw("real")
     );
     let lab = Lab::new(&Stub::new("1.18.0").on("krun_add_virtiofs3", &look).start(up("")).then_hang());
-    let mut vm = lab.launch().unwrap();
+    let vm = lab.launch().unwrap();
     vm.wait_ready(None).unwrap();
     let share = seen(&lab.stub).remove(0);
     assert!(share.contains("/krundl-share-"), "{share}");

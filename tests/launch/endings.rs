@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Lab, exists, in_time, newest, options, up};
 
 fn course(start: Start, status: i32) -> (Result<(), Code>, Result<Exit, Error>) {
-    let mut vm = Lab::new(&newest().start(start).exit_status(status)).launch().expect("libkrun is entered");
+    let vm = Lab::new(&newest().start(start).exit_status(status)).launch().expect("libkrun is entered");
     in_time(move || (vm.wait_ready(None).map_err(|error| error.code()), vm.wait()))
 }
 
@@ -63,7 +63,7 @@ fn a_guest_that_was_up_and_vanished_is_lost() {
 #[test]
 fn a_library_without_a_channel_leaves_the_end_unproved() {
     let lab = Lab::new(&newest().without(&["krun_add_vsock_port"]).start(Start::Exit(4)));
-    let mut vm = lab.launch().unwrap();
+    let vm = lab.launch().unwrap();
     let ready = vm.wait_ready(None).unwrap_err();
     assert_eq!(ready.code(), Code::ReadinessUnknown, "{ready}");
     assert_eq!(vm.wait().unwrap(), Exit::Unproved(4));
@@ -74,10 +74,10 @@ fn what_the_caller_stopped_is_stopped() {
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         for start in [Start::Hang, up("")] {
             let lab = Lab::new(&newest().start(start).then_hang());
-            let mut vm = lab.launch().unwrap();
+            let vm = lab.launch().unwrap();
             assert_eq!(vm.try_wait().unwrap(), None);
             if signal == libc::SIGTERM { vm.terminate() } else { vm.kill() }.unwrap();
-            let mut vm = in_time(move || {
+            let vm = in_time(move || {
                 assert_eq!(vm.wait().unwrap(), Exit::Stopped(signal));
                 vm
             });
@@ -91,7 +91,7 @@ fn what_the_caller_stopped_is_stopped() {
 #[test]
 fn a_workload_that_ended_before_the_stop_keeps_its_status() {
     let lab = Lab::new(&newest().start(up("exit 5\n")).then_hang());
-    let mut vm = lab.launch().unwrap();
+    let vm = lab.launch().unwrap();
     vm.wait_ready(None).unwrap();
     vm.kill().unwrap();
     assert_eq!(vm.wait().unwrap(), Exit::Code(5));
@@ -99,7 +99,7 @@ fn a_workload_that_ended_before_the_stop_keeps_its_status() {
 
 #[test]
 fn waiting_ends_when_its_time_is_over() {
-    let mut vm = Lab::new(&newest().start(Start::Hang)).launch().unwrap();
+    let vm = Lab::new(&newest().start(Start::Hang)).launch().unwrap();
     let started = Instant::now();
     assert_eq!(vm.wait_timeout(Duration::from_millis(50)).unwrap(), None);
     let error = vm.wait_ready(Some(Duration::from_millis(50))).unwrap_err();
@@ -111,7 +111,7 @@ fn waiting_ends_when_its_time_is_over() {
 #[test]
 fn the_pidfd_tells_event_loops_of_the_end() {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut vm = Lab::new(&newest().start(up("")).then_hang()).launch().unwrap();
+    let vm = Lab::new(&newest().start(up("")).then_hang()).launch().unwrap();
     let readable = |vm: &krundl::Vm, ms: i64| {
         let mut watched = [PollFd::from_borrowed_fd(vm.pidfd().unwrap(), PollFlags::IN)];
         poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: ms * 1_000_000 })).unwrap() == 1
@@ -133,7 +133,7 @@ fn another_processs_words_are_not_the_guests() {
 #[test]
 fn older_libraries_end_in_the_same_ways() {
     for release in ["1.8.0", "1.13.0", "1.17.4", "1.18.0"] {
-        let mut vm = Lab::new(&Stub::new(release).start(up("exit 42\n")).exit_status(42)).launch().unwrap();
+        let vm = Lab::new(&Stub::new(release).start(up("exit 42\n")).exit_status(42)).launch().unwrap();
         vm.wait_ready(None).unwrap();
         assert_eq!(vm.wait().unwrap(), Exit::Code(42), "{release}");
     }

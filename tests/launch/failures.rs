@@ -23,7 +23,7 @@ fn refused(stub: Stub) -> Error {
 
 /// Starts it and waits: the two must agree.
 fn failed(stub: &Stub) -> Error {
-    let mut vm = Lab::new(stub).launch().expect("libkrun is entered");
+    let vm = Lab::new(stub).launch().expect("libkrun is entered");
     in_time(move || {
         let (ready, ended) = (vm.wait_ready(None).unwrap_err(), vm.wait().unwrap_err());
         assert_eq!(ready.to_string(), ended.to_string());

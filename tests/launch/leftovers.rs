@@ -108,7 +108,7 @@ fn thirty_vms() {
     let mut before = None;
     for _ in 0..10 {
         for lab in &labs {
-            if let Ok(mut vm) = lab.launch() {
+            if let Ok(vm) = lab.launch() {
                 vm.wait_timeout(Duration::from_millis(10)).expect("a VM that ends, ends well");
             }
         }

@@ -8,6 +8,7 @@ mod endings;
 mod failures;
 mod leftovers;
 mod streams;
+mod threads;
 
 use std::sync::mpsc;
 use std::time::Duration;

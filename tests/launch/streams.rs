@@ -28,7 +28,7 @@ fn output_and_errors_are_the_workloads_alone() {
         let own = "fprintf(stdout, \"libkrun's\\n\"); fflush(stdout); fprintf(stderr, \"libkrun's\\n\");";
         let stub = Stub::new(release).on("krun_set_exec", if alone { own } else { "" });
         let lab = Lab::new(&stub.prints("to stdout\n").prints_error("to stderr\n").start(up("exit 0\n")));
-        let mut vm = launch(lab.prepare(json!({})), piped()).unwrap();
+        let vm = launch(lab.prepare(json!({})), piped()).unwrap();
         assert_eq!(text(vm.take_stdout().unwrap()), "to stdout\n", "{release}");
         assert_eq!(text(vm.take_stderr().unwrap()), "to stderr\n", "{release}");
         assert_eq!(vm.wait().unwrap().status(), 0);
@@ -46,7 +46,7 @@ fn what_the_caller_writes_is_the_workloads_input_and_its_end_is_heard() {
     );
     let stub = newest().on("krun_add_virtio_console_default", "dup2(input_fd, 281);").on("krun_start_enter", &read);
     let lab = Lab::new(&stub.start(up("exit 0\n")));
-    let mut vm = launch(lab.prepare(json!({})), piped()).unwrap();
+    let vm = launch(lab.prepare(json!({})), piped()).unwrap();
     let mut stdin = vm.take_stdin().unwrap();
     stdin.write_all(b"first\n").unwrap();
     stdin.write_all(b"second\n").unwrap();
@@ -79,7 +79,7 @@ fn chatty(lines: u32) -> Stub {
 #[test]
 fn a_log_without_end_is_kept_in_bounds_and_quoted_shorter() {
     let lines = 40_000;
-    let mut vm = Lab::new(&chatty(lines)).launch().unwrap();
+    let vm = Lab::new(&chatty(lines)).launch().unwrap();
     let (error, log) = in_time(move || (vm.wait().unwrap_err(), vm.log()));
     assert!(log.len() < 200 << 10, "{} bytes", log.len());
     let log = String::from_utf8(log).unwrap();

@@ -30,7 +30,7 @@ fn main() {
             ..LaunchOptions::default()
         };
         let begin = now();
-        let mut vm = krundl::launch(prepared, options).expect("libkrun is entered");
+        let vm = krundl::launch(prepared, options).expect("libkrun is entered");
         // The stub returns, which is not what a libkrun does.
         vm.wait().expect_err("a stub runs no guest");
         let line = std::fs::read_to_string(stamp).expect("the stub's stamp");

@@ -1,0 +1,296 @@
+//! What is known of a VM's process: everything it, libkrun and the guest have said, and how it ended.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::Child;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::channel::ChannelHost;
+use super::log::Log;
+use super::outcome::Exit;
+use super::terminal::SavedTerminal;
+use super::wake::Wake;
+use crate::error::{Ended, Error, Result, Words};
+use crate::guest_words::Word;
+use crate::helper::Helper;
+use crate::helper::wire::{Inbox, Status};
+use crate::plan::Call;
+use crate::symbols::Function;
+
+/// A descriptor that a thread may still wait on while another one is done with it.
+pub(super) type Watched = Arc<dyn AsFd + Send + Sync>;
+
+/// What is known of a VM's process.
+pub(super) struct State {
+    pub child: Child,
+    /// `None` where the kernel has no pidfds; the end of the statuses is the end of the process just as well.
+    pub pidfd: Option<Arc<OwnedFd>>,
+    pub helper: Helper,
+    pub library: PathBuf,
+    pub calls: Vec<Call>,
+    pub status: Option<Arc<File>>,
+    pub inbox: Inbox,
+    pub progress: Progress,
+    pub log: Log,
+    pub channel: ChannelHost,
+    pub terminal: Option<SavedTerminal>,
+    /// The bootstrap share's directory, until it is removed.
+    pub share: Option<PathBuf>,
+    /// Sockets that libkrun makes and does not remove.
+    pub sockets: Vec<PathBuf>,
+    pub ended: Option<Ended>,
+    /// The signals with which the caller stopped it.
+    pub stopped: Vec<i32>,
+    /// Tells those who wait that another thread has taken the news.
+    pub wake: Wake,
+}
+
+/// How far the helper has come.
+#[derive(Default)]
+pub(super) struct Progress {
+    pub calling: Option<usize>,
+    pub entered: bool,
+    /// What it said when it gave up.
+    pub failure: Option<Status>,
+    /// Its first words were not krundl's.
+    pub foreign: Option<String>,
+}
+
+impl State {
+    /// What to wait on for news.
+    pub(super) fn watched(&self) -> Vec<Watched> {
+        let pidfd = self.pidfd.clone().map(|fd| fd as Watched);
+        let status = self.status.clone().map(|file| file as Watched);
+        [pidfd, status, self.log.watched(), self.channel.watched(), Some(self.wake.watched())]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Whether there is nothing left that tells of the process: only its end can be the reason.
+    pub(super) fn deaf(&self) -> bool {
+        self.pidfd.is_none() && self.status.is_none()
+    }
+
+    /// Sends a signal that is to stop the VM.
+    pub(super) fn stop_with(&mut self, signal: i32) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).expect("process numbers are positive");
+        send(self.pidfd.as_ref().map(|fd| fd.as_fd()), pid, signal)
+            .map_err(|error| Error::os(format!("sending signal {signal} to the VM's process {pid}"), error))?;
+        self.stopped.push(signal);
+        Ok(())
+    }
+
+    /// Takes what has come from everywhere, without waiting, and tells whoever waits.
+    pub(super) fn drain(&mut self) {
+        self.log.drain();
+        let mut news = self.drain_status();
+        news |= self.channel.drain(self.child.id());
+        let told = self.channel.said.up || self.channel.said.last.is_some();
+        if told || self.ended.is_some() {
+            self.remove_share();
+        }
+        if news {
+            self.wake.news();
+        }
+    }
+
+    fn drain_status(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        let mut news = false;
+        while let Some(status) = self.status.clone() {
+            match (&*status).read(&mut buffer) {
+                Ok(0) => {
+                    self.status = None;
+                    news = true;
+                }
+                Ok(n) => {
+                    self.inbox.push(&buffer[..n]);
+                    self.read_statuses();
+                    news = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        news
+    }
+
+    fn read_statuses(&mut self) {
+        loop {
+            match self.inbox.next::<Status>() {
+                Ok(None) => return,
+                Ok(Some(Status::Calling { index })) => self.progress.calling = Some(index),
+                Ok(Some(Status::Entered)) => self.progress.entered = true,
+                Ok(Some(Status::Share { path })) => self.share = Some(path),
+                Ok(Some(other)) => self.progress.failure = Some(other),
+                Err(reason) => {
+                    self.progress.foreign = Some(reason);
+                    self.status = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes the end of the process, which is at hand.
+    pub(super) fn reap(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        let ended = match self.child.wait() {
+            Ok(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => Ended::Exit(code),
+                (None, Some(signal)) => Ended::Signal(signal),
+                (None, None) => Ended::Unknown,
+            },
+            // Somebody else waited for it.
+            Err(_) => Ended::Unknown,
+        };
+        self.ended = Some(ended);
+        // What it wrote last is still in the pipes.
+        self.drain();
+        self.remove_sockets();
+        self.terminal = None;
+        self.wake.news();
+    }
+
+    pub(super) fn remove_share(&mut self) {
+        if let Some(path) = self.share.take() {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+
+    /// Before libkrun was entered it had made none, so whatever is there is somebody else's.
+    fn remove_sockets(&mut self) {
+        let is_socket = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+        for path in self.sockets.drain(..).filter(|path| self.progress.entered && is_socket(path)) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    pub(super) fn force_end(&mut self) {
+        if self.ended.is_none() {
+            let _ = self.child.kill();
+            self.reap();
+        }
+    }
+
+    fn words(&self) -> Words {
+        Words::quote(&self.log.bytes())
+    }
+
+    pub(super) fn outcome(&self) -> Result<Exit> {
+        match &self.channel.said.last {
+            Some(Word::Exit(status)) => return Ok(Exit::Code(*status)),
+            Some(Word::Signal(signal)) => return Ok(Exit::Signal(*signal)),
+            Some(Word::FailedExec { errno, message }) => {
+                let status = if *errno == libc::ENOENT { 127 } else { 126 };
+                return Ok(Exit::NotExecuted { status, reason: message.clone() });
+            }
+            Some(Word::Failed { message, .. }) => return Err(self.guest_setup(message.clone())),
+            _ => {}
+        }
+        if let Some(first) = self.stopped.first().filter(|_| self.progress.failure.is_none()) {
+            let by = self.stopped.iter().find(|signal| self.ended == Some(Ended::Signal(**signal)));
+            return Ok(Exit::Stopped(*by.unwrap_or(first)));
+        }
+        match self.ended {
+            Some(Ended::Exit(status))
+                if !self.channel.exists && self.progress.entered && self.progress.failure.is_none() =>
+            {
+                Ok(Exit::Unproved(status))
+            }
+            _ => Err(self.failure()),
+        }
+    }
+
+    pub(super) fn guest_setup(&self, message: String) -> Error {
+        Error::GuestSetup { message, words: self.words() }
+    }
+
+    pub(super) fn timed_out(&self, what: &'static str, after: Option<Duration>) -> Error {
+        Error::TimedOut { what, after: after.unwrap_or_default(), during: self.last_call(), words: self.words() }
+    }
+
+    pub(super) fn mismatch(&self, reason: String) -> Error {
+        Error::HelperMismatch { helper: self.helper.path.clone(), caller: self.helper.caller.clone(), reason }
+    }
+
+    /// Why a VM that has ended did not do what it was for.
+    pub(super) fn failure(&self) -> Error {
+        let ended = self.ended.unwrap_or(Ended::Unknown);
+        let words = self.words();
+        match &self.progress.failure {
+            Some(Status::Refused { index, returned }) => {
+                let call = self.calls.get(*index);
+                return Error::Call {
+                    function: call.map_or(Function::krun_start_enter, Call::function),
+                    args: call.map(Call::args).unwrap_or_default(),
+                    errno: returned.wrapping_neg(),
+                    words,
+                };
+            }
+            Some(Status::Returned { returned }) => return Error::Start { errno: returned.wrapping_neg(), words },
+            Some(Status::LibraryChanged { reason }) => {
+                return Error::LibraryChanged { path: self.library.clone(), reason: reason.clone() };
+            }
+            Some(Status::Failed { what, errno }) => {
+                let reason = format!("{what}: {}", crate::errno::describe(*errno));
+                return Error::HelperFailed { helper: self.helper.path.clone(), reason, words };
+            }
+            _ => {}
+        }
+        if !self.inbox.greeted() {
+            return self.mismatch(format!("it {ended} without a word of krundl's{words}"));
+        }
+        if self.channel.said.up {
+            return Error::GuestLost { ended, words };
+        }
+        match ended {
+            Ended::Exit(_) if self.progress.entered => Error::NeverUp { ended, words },
+            _ => Error::Crashed { ended, during: self.last_call(), words },
+        }
+    }
+
+    /// The function during which the process died.
+    fn last_call(&self) -> Option<Function> {
+        if self.progress.entered {
+            return Some(Function::krun_start_enter);
+        }
+        Some(self.calls.get(self.progress.calling?)?.function())
+    }
+}
+
+/// Sends a signal to our own child; through its pidfd where there is one, which cannot mean another process even when
+/// somebody else in this process has reaped the child.
+fn send(pidfd: Option<BorrowedFd<'_>>, pid: i32, signal: i32) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if let (Some(pidfd), Some(signal)) = (pidfd, rustix::process::Signal::from_named_raw(signal)) {
+        return match rustix::process::pidfd_send_signal(pidfd, signal) {
+            // It has ended in the meantime.
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        };
+    }
+    let _ = pidfd;
+    // SAFETY: sends a signal; no memory is touched.
+    if unsafe { libc::kill(pid, signal) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(target_os = "linux")]
+pub(super) fn pidfd(child: &Child) -> Option<OwnedFd> {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let pid = Pid::from_raw(i32::try_from(child.id()).ok()?)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pidfd(_: &Child) -> Option<OwnedFd> {
+    None
+}

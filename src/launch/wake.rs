@@ -1,0 +1,111 @@
+//! Several threads may wait for one VM. Whoever takes the news wakes the others, so that none sleeps on.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use super::log::nonblocking;
+use super::state::Watched;
+
+/// A pipe that is readable as long as somebody who waits has not seen the latest news.
+pub(super) struct Wake {
+    reader: Arc<File>,
+    writer: File,
+    news: u64,
+    readable: bool,
+    /// Those who wait, and the latest news that each has seen.
+    waiters: Vec<(u64, u64)>,
+    next: u64,
+}
+
+impl Wake {
+    pub(super) fn new() -> io::Result<Wake> {
+        let (reader, writer) = io::pipe()?;
+        let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+        nonblocking(reader.as_fd())?;
+        nonblocking(writer.as_fd())?;
+        Ok(Wake {
+            reader: Arc::new(reader.into()),
+            writer: writer.into(),
+            news: 0,
+            readable: false,
+            waiters: Vec::new(),
+            next: 0,
+        })
+    }
+
+    pub(super) fn watched(&self) -> Watched {
+        self.reader.clone()
+    }
+
+    /// Somebody begins to wait; what has happened until now it knows.
+    pub(super) fn enter(&mut self) -> u64 {
+        self.next += 1;
+        self.waiters.push((self.next, self.news));
+        self.next
+    }
+
+    /// `waiter` has looked at everything.
+    pub(super) fn seen(&mut self, waiter: u64) {
+        for (id, seen) in &mut self.waiters {
+            if *id == waiter {
+                *seen = self.news;
+            }
+        }
+        self.settle();
+    }
+
+    pub(super) fn leave(&mut self, waiter: u64) {
+        self.waiters.retain(|(id, _)| *id != waiter);
+        self.settle();
+    }
+
+    /// Something has happened.
+    pub(super) fn news(&mut self) {
+        self.news += 1;
+        if !self.readable && !self.waiters.is_empty() {
+            // One byte always fits into an empty pipe.
+            self.readable = self.writer.write(&[0]).is_ok();
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.readable && self.waiters.iter().all(|(_, seen)| *seen == self.news) {
+            let _ = (&*self.reader).read(&mut [0]);
+            self.readable = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    fn wakes(wake: &Wake) -> bool {
+        let watched = wake.watched();
+        poll(&mut [PollFd::from_borrowed_fd(watched.as_fd(), PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+            .unwrap()
+            > 0
+    }
+
+    #[test]
+    fn every_waiter_is_woken_once() {
+        let mut wake = Wake::new().unwrap();
+        wake.news();
+        assert!(!wakes(&wake), "nobody waits");
+        let (one, other) = (wake.enter(), wake.enter());
+        assert!(!wakes(&wake), "what was before is known");
+        wake.news();
+        wake.news();
+        wake.seen(one);
+        assert!(wakes(&wake), "the other has not looked yet");
+        wake.seen(other);
+        assert!(!wakes(&wake));
+        wake.news();
+        wake.seen(one);
+        wake.leave(other);
+        assert!(!wakes(&wake), "who is gone need not look");
+    }
+}
