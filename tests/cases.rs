@@ -24,9 +24,8 @@ const WITHOUT_CASE: &[(Code, &str)] = &[
 /// Everything that a case can expect, found out with krundl's Rust functions.
 fn answer(case: &Value) -> Map<String, Value> {
     let mut answer = Map::new();
-    match steps(case, &mut answer) {
-        Ok(()) => {}
-        Err(error) => drop(answer.insert("error".to_owned(), told(&error))),
+    if let Err(error) = steps(case, &mut answer) {
+        answer.insert("error".to_owned(), told(&error));
     }
     answer
 }
@@ -81,15 +80,14 @@ fn run(prepared: Prepared, answer: &mut Map<String, Value>) -> Result<()> {
         start_timeout: Duration::from_millis(1500),
         ..LaunchOptions::default()
     };
-    let mut vm = launch(prepared, options)?;
-    match vm.wait_ready(Some(Duration::from_millis(300))) {
-        Err(error @ (Error::TimedOut { .. } | Error::ReadinessUnknown { .. })) => {
+    let vm = launch(prepared, options)?;
+    if let Err(error) = vm.wait_ready(Some(Duration::from_millis(300))) {
+        if matches!(error.code(), Code::TimedOut | Code::ReadinessUnknown) {
             answer.insert("ready".to_owned(), told(&error));
-            if error.code() == Code::TimedOut {
-                vm.kill()?;
-            }
         }
-        _ => {}
+        if error.code() == Code::TimedOut {
+            vm.kill()?;
+        }
     }
     let exit = vm.wait()?;
     let kind = match exit {
