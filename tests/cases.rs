@@ -19,6 +19,8 @@ const WITHOUT_CASE: &[(Code, &str)] = &[
     (Code::LibraryChanged, "the library has to change between two steps"),
     (Code::HelperFailed, "the helper has to die between two sentences"),
     (Code::Os, "the operating system has to refuse"),
+    (Code::InvalidArgument, "it is the other languages' own"),
+    (Code::Internal, "it takes a mistake in krundl"),
 ];
 
 /// Everything that a case can expect, found out with krundl's Rust functions.

@@ -211,6 +211,22 @@ pub enum Error {
         /// The operating system's answer.
         source: std::io::Error,
     },
+
+    /// A function of krundl was given something that it cannot take.
+    #[error("{argument}: {reason}")]
+    InvalidArgument {
+        /// Which argument or option.
+        argument: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// krundl itself has failed, which is a mistake in it. What was asked for did not happen.
+    #[error("krundl failed, which is a mistake in krundl: {message}")]
+    Internal {
+        /// What it said.
+        message: String,
+    },
 }
 
 fn start_meaning(errno: i32) -> String {
@@ -246,6 +262,8 @@ impl Error {
             Error::TimedOut { .. } => Code::TimedOut,
             Error::ReadinessUnknown { .. } => Code::ReadinessUnknown,
             Error::Os { .. } => Code::Os,
+            Error::InvalidArgument { .. } => Code::InvalidArgument,
+            Error::Internal { .. } => Code::Internal,
         }
     }
 
@@ -321,6 +339,11 @@ impl Error {
         } else {
             Error::InvalidSpec { problems }
         }
+    }
+
+    /// An argument that cannot be taken.
+    pub fn argument(argument: impl Into<String>, reason: impl Into<String>) -> Error {
+        Error::InvalidArgument { argument: argument.into(), reason: reason.into() }
     }
 
     /// An operating-system error with what was tried.
