@@ -115,11 +115,12 @@ unsafe fn doctor_options(theirs: *const krundl_doctor_options) -> Result<Options
     }
 }
 
-/// Finds out what this machine's libkrun can do, whether a VM could run here, what is in the way and what would mend it.
-/// A machine without libkrun is no failure: the report says it.
+/// Finds out what this machine's libkrun can do, whether a VM could run here, what is in the way and what would mend
+/// it. A machine without libkrun is no failure: the report says it.
 ///
-/// options: NULL for all defaults. out: gets the report, which is the caller's, to be freed with krundl_report_free; NULL
-/// on failure. error: may be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or NULL.
+/// options: NULL for all defaults. out: gets the report, which is the caller's, to be freed with krundl_report_free;
+/// NULL on failure. error: may be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or
+/// NULL.
 ///
 /// Threads: any, also at the same time. It waits for a child that opens libkrun, and with `boot` for a guest.
 ///
@@ -216,7 +217,7 @@ pub unsafe extern "C" fn krundl_report_check_count(report: *const krundl_report)
     unsafe { asked(report, 0, |report| report.checks.len()) }
 }
 
-/// How a check came out; KRUNDL_CHECK_STATUS_NONE for an index that there is not. index: from 0.
+/// How a check came out; KRUNDL_CHECK_STATUS_NONE for NULL and an index that there is not. index: from 0.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -238,8 +239,8 @@ pub unsafe extern "C" fn krundl_report_check_status(report: *const krundl_report
     }
 }
 
-/// The name of a check, stable across releases (docs/doctor.md); NULL for an index that there is not. index: from
-/// 0. The text is the report's own.
+/// The name of a check, stable across releases (docs/doctor.md); NULL for NULL and an index that there is not. index:
+/// from 0. The text is the report's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -272,8 +273,8 @@ pub unsafe extern "C" fn krundl_report_check_subject(report: *const krundl_repor
     }
 }
 
-/// How a check came out, in a line; NULL for an index that there is not. index: from 0. The text is the report's
-/// own.
+/// How a check came out, in a line; NULL for NULL and an index that there is not. index: from 0. The text is the
+/// report's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -289,8 +290,8 @@ pub unsafe extern "C" fn krundl_report_check_summary(report: *const krundl_repor
     }
 }
 
-/// More about it, in lines; NULL where there is no more; NULL for an index that there is not. index: from 0. The
-/// text is the report's own.
+/// More about it, in lines; NULL where there is no more; NULL for NULL and an index that there is not. index: from 0.
+/// The text is the report's own.
 ///
 /// Threads: any. Cannot fail.
 ///

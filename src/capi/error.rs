@@ -159,7 +159,8 @@ pub unsafe extern "C" fn krundl_error_function(error: *const krundl_error) -> *c
     unsafe { asked(error, std::ptr::null(), |error| shown(error.function.as_ref())) }
 }
 
-/// The positive errno that libkrun or the operating system gave; 0 where there is none.
+/// The positive errno that libkrun or the operating system gave; 0 where there is none
+/// and for NULL.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -171,7 +172,7 @@ pub unsafe extern "C" fn krundl_error_errno(error: *const krundl_error) -> i32 {
     unsafe { asked(error, 0, |error| error.error.errno().unwrap_or(0)) }
 }
 
-/// The number of problems, which only KRUNDL_STATUS_INVALID_SPEC and KRUNDL_STATUS_UNSUPPORTED have.
+/// The number of problems, which only KRUNDL_STATUS_INVALID_SPEC and KRUNDL_STATUS_UNSUPPORTED have; 0 for NULL.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -184,8 +185,8 @@ pub unsafe extern "C" fn krundl_error_problem_count(error: *const krundl_error) 
 }
 
 /// Whose fault a problem is: "invalid" (the spec's own), "host" (it does not fit this host), "unsupported" (this
-/// libkrun cannot do it), "not_offered" (krundl does not); NULL for an index that there is not. index: from 0. The
-/// text is the error's own.
+/// libkrun cannot do it), "not_offered" (krundl does not); NULL for NULL and an index that there is not. index: from 0.
+/// The text is the error's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -218,7 +219,7 @@ pub unsafe extern "C" fn krundl_error_problem_field(error: *const krundl_error, 
     }
 }
 
-/// Why, in a sentence; NULL for an index that there is not. index: from 0. The text is the error's own.
+/// Why, in a sentence; NULL for NULL and an index that there is not. index: from 0. The text is the error's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -234,8 +235,8 @@ pub unsafe extern "C" fn krundl_error_problem_reason(error: *const krundl_error,
     }
 }
 
-/// The function of libkrun that is missing; NULL where none is; NULL for an index that there is not. index: from 0.
-/// The text is the error's own.
+/// The function of libkrun that is missing; NULL where none is; NULL for NULL and an index that there is not. index:
+/// from 0. The text is the error's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -285,8 +286,8 @@ pub unsafe extern "C" fn krundl_error_problem_built_with(error: *const krundl_er
     }
 }
 
-/// What would mend it; NULL where that is not known; NULL for an index that there is not. index: from 0. The text
-/// is the error's own.
+/// What would mend it; NULL where that is not known; NULL for NULL and an index that there is not. index: from 0. The
+/// text is the error's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -302,7 +303,8 @@ pub unsafe extern "C" fn krundl_error_problem_fix(error: *const krundl_error, in
     }
 }
 
-/// The number of candidates for libkrun that were tried, which only KRUNDL_STATUS_LIBRARY_NOT_FOUND has.
+/// The number of candidates for libkrun that were tried, which only KRUNDL_STATUS_LIBRARY_NOT_FOUND has; 0 for
+/// NULL.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -314,8 +316,8 @@ pub unsafe extern "C" fn krundl_error_attempt_count(error: *const krundl_error) 
     unsafe { asked(error, 0, |error| error.attempts.len()) }
 }
 
-/// A candidate: a path, or a soname for the system's loader; NULL for an index that there is not. index: from 0.
-/// The text is the error's own.
+/// A candidate: a path, or a soname for the system's loader; NULL for NULL and an index that there is not. index: from
+/// 0. The text is the error's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -349,8 +351,8 @@ pub unsafe extern "C" fn krundl_error_attempt_origin(error: *const krundl_error,
 }
 
 /// Why it was not it: "missing", "unreadable", "not_a_library", "wrong_architecture", "missing_dependency",
-/// "not_libkrun", "crashed", "refused"; NULL for the chosen one; NULL for an index that there is not. index: from
-/// 0. The text is the error's own.
+/// "not_libkrun", "crashed", "refused"; NULL for the chosen one; NULL for NULL and an index that there is not. index:
+/// from 0. The text is the error's own.
 ///
 /// Threads: any. Cannot fail.
 ///

@@ -129,8 +129,8 @@ unsafe fn launch_options(theirs: *const krundl_launch_options) -> Result<LaunchO
 /// the guest comes up is told by krundl_vm_wait_ready, how it ends by krundl_vm_wait.
 ///
 /// plan: not NULL; it stays the caller's and can be launched again. options: NULL for all defaults. out: gets the VM,
-/// which is the caller's, to be freed with krundl_vm_free or krundl_vm_detach; NULL on failure. error: may be NULL; gets
-/// the failure, which is the caller's, to be freed with krundl_error_free, or NULL.
+/// which is the caller's, to be freed with krundl_vm_free or krundl_vm_detach; NULL on failure. error: may be NULL;
+/// gets the failure, which is the caller's, to be freed with krundl_error_free, or NULL.
 ///
 /// Threads: any, also at the same time with one plan. The VM's process is a child of this one; krundl reaps it.
 ///

@@ -34,9 +34,9 @@ impl krundl_plan {
 /// Checks a spec against this host and negotiates it with a libkrun: a plan, or every reason why not in one answer,
 /// those that the setters of the spec have noted among them.
 ///
-/// probe, spec: not NULL; they stay the caller's, and the plan does not need them any more. out: gets the plan, which is
-/// the caller's, to be freed with krundl_plan_free; NULL on failure. error: may be NULL; gets the failure, which is the
-/// caller's, to be freed with krundl_error_free, or NULL.
+/// probe, spec: not NULL; they stay the caller's, and the plan does not need them any more. out: gets the plan, which
+/// is the caller's, to be freed with krundl_plan_free; NULL on failure. error: may be NULL; gets the failure, which is
+/// the caller's, to be freed with krundl_error_free, or NULL.
 ///
 /// Threads: any, also at the same time with one probe. The plan keeps some file descriptors open, all close-on-exec.
 ///
@@ -105,7 +105,8 @@ pub unsafe extern "C" fn krundl_plan_free(plan: *mut krundl_plan) {
 /// Carries out a plan in this very process, which becomes the VM's: for a child that the caller has forked, and for
 /// programs that exist to run one VM. Comes back only when that failed. libkrun ends the process with the workload's
 /// status, or with 0 whatever happened where the root is on a disk: nobody hears the guest's own word. libkrun's own
-/// words go to standard error, or to the spec's log_file. Sockets that the spec makes libkrun listen on are left behind.
+/// words go to standard error, or to the spec's log_file. Sockets that the spec makes libkrun listen on are left
+/// behind.
 ///
 /// plan: not NULL; it stays the caller's. error: may be NULL; gets the failure, which is the caller's, to be freed with
 /// krundl_error_free.
@@ -174,8 +175,8 @@ pub unsafe extern "C" fn krundl_plan_call_count(plan: *const krundl_plan) -> usi
     unsafe { asked(plan, 0, |plan| plan.calls.len()) }
 }
 
-/// The function that a call is of, such as "krun_add_virtiofs3"; NULL for an index that there is not. index: from
-/// 0. The text is the plan's own.
+/// The function that a call is of, such as "krun_add_virtiofs3"; NULL for NULL and an index that there is not. index:
+/// from 0. The text is the plan's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -216,7 +217,7 @@ pub unsafe extern "C" fn krundl_plan_note_count(plan: *const krundl_plan) -> usi
     unsafe { asked(plan, 0, |plan| plan.notes.len()) }
 }
 
-/// A note; NULL for an index that there is not. index: from 0. The text is the plan's own.
+/// A note; NULL for NULL and an index that there is not. index: from 0. The text is the plan's own.
 ///
 /// Threads: any. Cannot fail.
 ///

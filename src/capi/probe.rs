@@ -144,7 +144,8 @@ pub(super) unsafe fn probe_options(theirs: *const krundl_probe_options) -> Resul
 /// Opens libkrun in a child process, so that whatever it does there cannot hurt the caller, and learns what it can do.
 ///
 /// options: NULL for all defaults. out: gets the probe, which is the caller's, to be freed with krundl_probe_free; NULL
-/// on failure. error: may be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or NULL.
+/// on failure. error: may be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or
+/// NULL.
 ///
 /// Threads: any, also at the same time. It waits for the child, usually some milliseconds. It changes nothing of the
 /// process, starts no thread, and no child of it is left.
@@ -495,8 +496,8 @@ pub unsafe extern "C" fn krundl_probe_evidence_kind(probe: *const krundl_probe, 
     }
 }
 
-/// The releases that fit it, as a semver requirement; NULL for an index that there is not. index: from 0. The text
-/// is the probe's own.
+/// The releases that fit it, as a semver requirement; NULL for NULL and an index that there is not. index: from 0. The
+/// text is the probe's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -510,7 +511,7 @@ pub unsafe extern "C" fn krundl_probe_evidence_says(probe: *const krundl_probe, 
     }
 }
 
-/// Why; NULL for an index that there is not. index: from 0. The text is the probe's own.
+/// Why; NULL for NULL and an index that there is not. index: from 0. The text is the probe's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -536,7 +537,7 @@ pub unsafe extern "C" fn krundl_probe_conflict_count(probe: *const krundl_probe)
     unsafe { asked(probe, 0, |probe| probe.conflicts.len()) }
 }
 
-/// What contradicts what; NULL for an index that there is not. index: from 0. The text is the probe's own.
+/// What contradicts what; NULL for NULL and an index that there is not. index: from 0. The text is the probe's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -552,7 +553,7 @@ pub unsafe extern "C" fn krundl_probe_conflict(probe: *const krundl_probe, index
     }
 }
 
-/// The number of candidates for libkrun that were tried, the chosen one last.
+/// The number of candidates for libkrun that were tried, the chosen one last; 0 for NULL.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -564,8 +565,8 @@ pub unsafe extern "C" fn krundl_probe_attempt_count(probe: *const krundl_probe) 
     unsafe { asked(probe, 0, |probe| probe.attempts.len()) }
 }
 
-/// A candidate: a path, or a soname for the system's loader; NULL for an index that there is not. index: from 0.
-/// The text is the probe's own.
+/// A candidate: a path, or a soname for the system's loader; NULL for NULL and an index that there is not. index: from
+/// 0. The text is the probe's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -599,8 +600,8 @@ pub unsafe extern "C" fn krundl_probe_attempt_origin(probe: *const krundl_probe,
 }
 
 /// Why it was not it: "missing", "unreadable", "not_a_library", "wrong_architecture", "missing_dependency",
-/// "not_libkrun", "crashed", "refused"; NULL for the chosen one; NULL for an index that there is not. index: from
-/// 0. The text is the probe's own.
+/// "not_libkrun", "crashed", "refused"; NULL for the chosen one; NULL for NULL and an index that there is not. index:
+/// from 0. The text is the probe's own.
 ///
 /// Threads: any. Cannot fail.
 ///

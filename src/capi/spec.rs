@@ -163,8 +163,8 @@ pub unsafe extern "C" fn krundl_spec_free(spec: *mut krundl_spec) {
 /// The workload: its path in the guest, of any bytes; without a slash it is searched in the PATH of its
 /// environment. path: not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `path` NULL or a C string.
@@ -182,8 +182,8 @@ pub unsafe extern "C" fn krundl_spec_set_exec(spec: *mut krundl_spec, path: *con
 
 /// One more argument of the workload, which does not count its own name, of any bytes. arg: not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `arg` NULL or a C string.
@@ -203,8 +203,8 @@ pub unsafe extern "C" fn krundl_spec_add_arg(spec: *mut krundl_spec, arg: *const
 /// A variable of the workload's environment, which has nothing of the host's; PATH and HOME are added where they
 /// are not set. name: not NULL, UTF-8. value: not NULL, of any bytes.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `name`, `value` NULL or C strings.
@@ -227,8 +227,8 @@ pub unsafe extern "C" fn krundl_spec_set_env(
 
 /// The workload's working directory, absolute; "/" where it is not set. dir: not NULL, of any bytes.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `dir` NULL or a C string.
@@ -248,8 +248,8 @@ pub unsafe extern "C" fn krundl_spec_set_workdir(spec: *mut krundl_spec, dir: *c
 /// "image_bz2", "image_gz", "image_zstd"; NULL for "auto". initrd: an initial RAM disk, or NULL. cmdline: the
 /// kernel's command line in ASCII, or NULL for libkrun's.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `path`, `format`, `initrd`, `cmdline` NULL or C strings.
@@ -278,8 +278,8 @@ pub unsafe extern "C" fn krundl_spec_set_kernel(
 
 /// The console of the guest's kernel: "hvc0" or "ttyS0"; NULL for that of its command line.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `console` NULL or a C string.
@@ -299,8 +299,8 @@ pub unsafe extern "C" fn krundl_spec_set_kernel_console(
 
 /// A firmware file to boot instead of a kernel; there is no root, workload or mount then. path: not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `path` NULL or a C string.
@@ -317,8 +317,8 @@ pub unsafe extern "C" fn krundl_spec_set_firmware(spec: *mut krundl_spec, path: 
 
 /// The workload's standard streams and the console go nowhere.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle.
@@ -335,8 +335,8 @@ pub unsafe extern "C" fn krundl_spec_set_console_none(spec: *mut krundl_spec) ->
 
 /// Output of the workload and of the console goes into this file, which is truncated. path: not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `path` NULL or a C string.
@@ -354,8 +354,8 @@ pub unsafe extern "C" fn krundl_spec_set_console_file(spec: *mut krundl_spec, pa
 /// A resource limit of the workload. name: Linux's name without RLIMIT_, such as "NOFILE"; not NULL. soft, hard: in
 /// the resource's own unit; UINT64_MAX for none.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `name` NULL or a C string.
@@ -378,8 +378,8 @@ pub unsafe extern "C" fn krundl_spec_set_rlimit(
 
 /// The user that the VM's process becomes, which takes root. uid: the user's number.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle.
@@ -396,8 +396,8 @@ pub unsafe extern "C" fn krundl_spec_set_uid(spec: *mut krundl_spec, uid: u32) -
 
 /// The group that the VM's process becomes, which takes root. gid: the group's number.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle.
@@ -415,8 +415,8 @@ pub unsafe extern "C" fn krundl_spec_set_gid(spec: *mut krundl_spec, gid: u32) -
 /// What libkrun logs, and where. level: "off", "error", "warn", "info", "debug", "trace"; NULL for "warn". file:
 /// the file that the log is added to, or NULL to keep it for krundl_vm_log.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `level`, `file` NULL or C strings.

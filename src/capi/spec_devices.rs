@@ -8,7 +8,8 @@ use super::{krundl_spec, krundl_status};
 use crate::error::Error;
 use crate::spec::{ConsolePort, Display, Gpu, Nic, Port, Serial, Tee, VsockPort};
 
-/// A network card: exactly one of unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic = {sizeof nic};`.
+/// A network card: exactly one of unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic = {sizeof
+/// nic};`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct krundl_nic {
@@ -88,8 +89,8 @@ impl Default for krundl_display {
 /// unix_sockets: those of the unix family. only_ports: whether ports that krundl_spec_add_port does not name stay
 /// closed on the host.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle.
@@ -113,8 +114,8 @@ pub unsafe extern "C" fn krundl_spec_set_tsi(
 /// A TCP port of the guest that is open on the host under a number of the caller's choice, with TSI. host, guest:
 /// its numbers there.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle.
@@ -131,8 +132,8 @@ pub unsafe extern "C" fn krundl_spec_add_port(spec: *mut krundl_spec, host: u16,
 
 /// A network card. nic: not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `nic` NULL or as described.
@@ -172,8 +173,8 @@ pub unsafe extern "C" fn krundl_spec_add_nic(spec: *mut krundl_spec, nic: *const
 /// A vsock port. port: its number. socket: the unix socket of the host; not NULL. listen: false: the guest connects
 /// to the port, and somebody listens on the socket by then; true: the guest listens, and libkrun makes the socket.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `socket` NULL or a C string.
@@ -196,8 +197,8 @@ pub unsafe extern "C" fn krundl_spec_add_vsock_port(
 
 /// A serial console. input: what is read into it, or NULL. output: the file that its output is added to; not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `input`, `output` NULL or C strings.
@@ -220,8 +221,8 @@ pub unsafe extern "C" fn krundl_spec_set_serial(
 /// NULL. input: what is read into it, or NULL. output: the file that its output is added to, or NULL. tty: a
 /// terminal for both, or NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `name`, `input`, `output`, `tty` NULL or C strings.
@@ -246,8 +247,8 @@ pub unsafe extern "C" fn krundl_spec_add_console_port(
 
 /// Whether the guest may run virtual machines itself; x86-64 only.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle.
@@ -264,8 +265,8 @@ pub unsafe extern "C" fn krundl_spec_set_nested_virt(spec: *mut krundl_spec, ena
 
 /// Whether the interrupt controller is split between KVM and the process; x86-64 only.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle.
@@ -282,8 +283,8 @@ pub unsafe extern "C" fn krundl_spec_set_split_irqchip(spec: *mut krundl_spec, e
 
 /// An OEM string in the guest's SMBIOS tables; aarch64 only. string: not NULL, UTF-8.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `string` NULL or a C string.
@@ -305,8 +306,8 @@ pub unsafe extern "C" fn krundl_spec_add_smbios_oem_string(
 /// A graphics card. virgl_flags: virglrenderer's flags, as libkrun.h has them. shm_mib: size of the window for
 /// shared memory in MiB; 0 for libkrun's default.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle.
@@ -323,8 +324,8 @@ pub unsafe extern "C" fn krundl_spec_set_gpu(spec: *mut krundl_spec, virgl_flags
 
 /// A display of the graphics card, which krundl shows nowhere. display: not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `display` NULL or as described.
@@ -358,8 +359,8 @@ pub unsafe extern "C" fn krundl_spec_add_display(
 
 /// Whether there is a sound card.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle.
@@ -376,8 +377,8 @@ pub unsafe extern "C" fn krundl_spec_set_sound(spec: *mut krundl_spec, enabled: 
 
 /// An input device of the host that the guest has. path: such as "/dev/input/event0"; not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `path` NULL or a C string.
@@ -395,8 +396,8 @@ pub unsafe extern "C" fn krundl_spec_add_input(spec: *mut krundl_spec, path: *co
 
 /// A confidential guest. config: the file with libkrun's configuration for it; not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `config` NULL or a C string.

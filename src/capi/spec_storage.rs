@@ -80,8 +80,8 @@ impl Default for krundl_disk {
 
 /// A directory of the host as the guest's root. dir: not NULL. read_only: whether the guest may not write to it.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `dir` NULL or a C string.
@@ -105,8 +105,8 @@ pub unsafe extern "C" fn krundl_spec_set_root_dir(
 
 /// The size of the root directory's DAX window. mib: in MiB, a multiple of 2; 0 for none.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle.
@@ -125,8 +125,8 @@ pub unsafe extern "C" fn krundl_spec_set_root_dax(spec: *mut krundl_spec, mib: u
 /// "/dev/vda", the first disk. fstype: the file system's type; NULL to try all that the kernel knows. options: as
 /// for mount -o, or NULL. read_only: whether it is mounted read-only.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `device`, `fstype`, `options` NULL or C strings.
@@ -159,8 +159,8 @@ pub unsafe extern "C" fn krundl_spec_set_root_disk(
 /// A directory of the host that the guest sees. host: the directory; not NULL. guest: where the guest sees it:
 /// absolute, UTF-8; NULL for "/workspace". read_only: whether the guest may not write, enforced on the host's side.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `host`, `guest` NULL or C strings.
@@ -177,8 +177,8 @@ pub unsafe extern "C" fn krundl_spec_add_mount(
 
 /// The same with everything that a mount can have. mount: not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `mount` NULL or as described.
@@ -220,8 +220,8 @@ unsafe fn add_mount(spec: &mut crate::VmSpec, mount: &krundl_mount) -> crate::Re
 
 /// A disk, which the guest has as /dev/vda, /dev/vdb and so on. disk: not NULL.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `disk` NULL or as described.
@@ -254,8 +254,8 @@ pub unsafe extern "C" fn krundl_spec_add_disk(spec: *mut krundl_spec, disk: *con
 /// not NULL. bytes: its contents; may be NULL where size is 0. size: their number. mode: its permissions, such as
 /// 0644.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `path`, `bytes` NULL or as described.
@@ -286,8 +286,8 @@ pub unsafe extern "C" fn krundl_spec_add_overlay_bytes(
 /// The same with the contents of a file of the host, read when the VM starts. path, from: not NULL. mode: its
 /// permissions, such as 0644.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `path`, `from` NULL or C strings.
@@ -313,8 +313,8 @@ pub unsafe extern "C" fn krundl_spec_add_overlay_file(
 /// An empty directory that only this guest sees. path: absolute, UTF-8; not NULL. mode: its permissions, such as
 /// 0755.
 ///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, told
-/// again by krundl_plan_new with the field's name.
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
 ///
 /// # Safety
 /// `spec` is NULL or a live handle; `path` NULL or a C string.

@@ -85,8 +85,8 @@ pub unsafe extern "C" fn krundl_vm_free(vm: *mut krundl_vm) {
     unsafe { free(vm) }
 }
 
-/// Frees the handle, as krundl_vm_free does, and lets the VM run on. Returns the number of its process, which the caller
-/// has to reap from now on; nobody keeps its log any more. 0 for NULL.
+/// Frees the handle, as krundl_vm_free does, and lets the VM run on. Returns the number of its process, which the
+/// caller has to reap from now on; nobody keeps its log any more. 0 for NULL.
 ///
 /// Threads: any, one that no other one uses it with. Cannot fail.
 ///
@@ -152,8 +152,8 @@ pub unsafe extern "C" fn krundl_vm_take_output(vm: *const krundl_vm) -> i32 {
     unsafe { asked(vm, -1, |vm| taken(vm.vm.take_stdout())) }
 }
 
-/// The read end of the workload's standard error where that is KRUNDL_STREAM_PIPE, once: the descriptor is the caller's,
-/// who closes it. -1 for NULL, and where there is none or it was taken.
+/// The read end of the workload's standard error where that is KRUNDL_STREAM_PIPE, once: the descriptor is the
+/// caller's, who closes it. -1 for NULL, and where there is none or it was taken.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -169,8 +169,8 @@ fn taken(pipe: Option<impl Into<OwnedFd>>) -> i32 {
     pipe.map_or(-1, |pipe| pipe.into().into_raw_fd())
 }
 
-/// What libkrun has written so far, at most about 128 KiB, the middle left out: copies what fits into buffer and returns
-/// the number of all bytes, of which no NUL is the last. It may contain any bytes.
+/// What libkrun has written so far, at most about 128 KiB, the middle left out: copies what fits into buffer and
+/// returns the number of all bytes, of which no NUL is the last. It may contain any bytes.
 ///
 /// buffer: may be NULL where size is 0; it stays the caller's. size: its size in bytes. 0 for a vm that is NULL.
 ///
@@ -199,8 +199,8 @@ pub unsafe extern "C" fn krundl_vm_log(vm: *const krundl_vm, buffer: *mut c_char
 ///
 /// Threads: any, also at the same time.
 ///
-/// Errors: KRUNDL_STATUS_TIMED_OUT; KRUNDL_STATUS_READINESS_UNKNOWN where this libkrun has no channel; whatever ended the
-/// VM before: KRUNDL_STATUS_START, KRUNDL_STATUS_CRASHED, KRUNDL_STATUS_NEVER_UP, KRUNDL_STATUS_GUEST_SETUP;
+/// Errors: KRUNDL_STATUS_TIMED_OUT; KRUNDL_STATUS_READINESS_UNKNOWN where this libkrun has no channel; whatever ended
+/// the VM before: KRUNDL_STATUS_START, KRUNDL_STATUS_CRASHED, KRUNDL_STATUS_NEVER_UP, KRUNDL_STATUS_GUEST_SETUP;
 /// KRUNDL_STATUS_OS, KRUNDL_STATUS_INVALID_ARGUMENT.
 ///
 /// # Safety
@@ -217,9 +217,9 @@ pub unsafe extern "C" fn krundl_vm_wait_ready(
 
 /// Waits until the VM has ended and says how. When the time is over, that is no failure: kind is KRUNDL_EXIT_RUNNING.
 ///
-/// vm: not NULL. timeout_ms: how long, in milliseconds; negative: without end; 0: not at all. kind: may be NULL; gets how
-/// it ended. status: may be NULL; gets the status as a shell would put it, -1 while it runs. error: may be NULL; gets the
-/// failure, which is the caller's, to be freed with krundl_error_free, or NULL.
+/// vm: not NULL. timeout_ms: how long, in milliseconds; negative: without end; 0: not at all. kind: may be NULL; gets
+/// how it ended. status: may be NULL; gets the status as a shell would put it, -1 while it runs. error: may be NULL;
+/// gets the failure, which is the caller's, to be freed with krundl_error_free, or NULL.
 ///
 /// Threads: any, also at the same time. It can be asked again afterwards.
 ///
@@ -251,7 +251,8 @@ pub unsafe extern "C" fn krundl_vm_wait(
     }
 }
 
-/// Asks the VM's process to end (SIGTERM): libkrun ends at once, the guest is not asked. A VM that has ended is no error.
+/// Asks the VM's process to end (SIGTERM): libkrun ends at once, the guest is not asked. A VM that has ended is no
+/// error.
 ///
 /// vm: not NULL. error: may be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or
 /// NULL.
@@ -308,8 +309,8 @@ pub unsafe extern "C" fn krundl_vm_stop(
     }
 }
 
-/// How it ended, for people, such as "the workload exited with status 7": once krundl_vm_wait or krundl_vm_stop has said
-/// it; NULL before that, after a failure, and for NULL. The text is the VM's own.
+/// How it ended, for people, such as "the workload exited with status 7": once krundl_vm_wait or krundl_vm_stop has
+/// said it; NULL before that, after a failure, and for NULL. The text is the VM's own.
 ///
 /// Threads: any. Cannot fail.
 ///

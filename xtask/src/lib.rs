@@ -17,6 +17,7 @@ pub mod elf;
 pub mod firmware;
 pub mod generate;
 pub mod guest_root;
+pub mod header;
 pub mod lab;
 pub mod libkrun;
 pub mod project;
