@@ -1,5 +1,5 @@
-//! What follows from `src/capi`: the header, the list of exports with their prototypes, the linker's version script, and
-//! a C file that asserts the layout.
+//! What follows from `src/capi`: the header, the list of exports with their prototypes, the linker's version script,
+//! and a C file that asserts the layout.
 
 use std::fmt::Write as _;
 use std::mem::offset_of;
