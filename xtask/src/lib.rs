@@ -18,6 +18,7 @@ pub mod firmware;
 pub mod generate;
 pub mod guest_root;
 pub mod header;
+pub mod install;
 pub mod lab;
 pub mod libkrun;
 pub mod project;

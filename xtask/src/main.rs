@@ -42,6 +42,21 @@ enum Task {
         #[arg(default_value = "")]
         filter: String,
     },
+    /// Install the libraries for C, the header, krundl.pc, krundl-vmm and krundl, built for release
+    Install {
+        /// Where it is going to be
+        #[arg(long, default_value = "/usr/local")]
+        prefix: PathBuf,
+        /// A directory that stands for / for now
+        #[arg(long)]
+        destdir: Option<PathBuf>,
+        /// The libraries' directory below the prefix
+        #[arg(long, default_value = "lib")]
+        libdir: PathBuf,
+        /// Build without optimisation, which is quicker
+        #[arg(long)]
+        debug: bool,
+    },
     /// Write the files of the repository that follow from the code
     Generate {
         /// Only say which are stale, and fail if any is
@@ -125,6 +140,9 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test { full, guests } => xtask::test::test(&cache, &xtask::test::Selection { full, guests })?,
         Task::Bench { quick, write, filter } => {
             xtask::bench::bench(&cache, &xtask::bench::Selection { quick, filter, write })?;
+        }
+        Task::Install { prefix, destdir, libdir, debug } => {
+            xtask::install::install(&xtask::install::Installation { prefix, destdir, libdir, debug })?;
         }
         Task::Generate { check } => xtask::generate::generate(check)?,
         Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),
