@@ -387,8 +387,8 @@ typedef struct krundl_spec krundl_spec;
 typedef struct krundl_vm krundl_vm;
 
 /**
- * What to probe. Zeroes are the defaults: `krundl_probe_options options = {sizeof options};`. Every text may be NULL,
- * and nothing of it is kept.
+ * What to probe. Zeroes are the defaults: `krundl_probe_options options = {.struct_size = sizeof options};`. Every
+ * text may be NULL, and nothing of it is kept.
  */
 typedef struct krundl_probe_options {
     /**
@@ -414,7 +414,8 @@ typedef struct krundl_probe_options {
 } krundl_probe_options;
 
 /**
- * A directory of the host that the guest sees. Zeroes are the defaults: `krundl_mount mount = {sizeof mount};`.
+ * A directory of the host that the guest sees. Zeroes are the defaults: `krundl_mount mount = {.struct_size = sizeof
+ * mount};`.
  */
 typedef struct krundl_mount {
     /**
@@ -448,7 +449,7 @@ typedef struct krundl_mount {
 } krundl_mount;
 
 /**
- * A disk. Zeroes are the defaults: `krundl_disk disk = {sizeof disk};`.
+ * A disk. Zeroes are the defaults: `krundl_disk disk = {.struct_size = sizeof disk};`.
  */
 typedef struct krundl_disk {
     /**
@@ -522,7 +523,8 @@ typedef struct krundl_nic {
 } krundl_nic;
 
 /**
- * A display of the graphics card. Zeroes are the defaults: `krundl_display display = {sizeof display};`.
+ * A display of the graphics card. Zeroes are the defaults: `krundl_display display = {.struct_size = sizeof
+ * display};`.
  */
 typedef struct krundl_display {
     /**
@@ -560,8 +562,8 @@ typedef struct krundl_display {
 } krundl_display;
 
 /**
- * How a VM's process is started. Zeroes are the defaults: `krundl_launch_options options = {sizeof options};`.
- * Descriptors are copied and stay the caller's.
+ * How a VM's process is started. Zeroes are the defaults: `krundl_launch_options options = {.struct_size = sizeof
+ * options};`. Descriptors are copied and stay the caller's.
  */
 typedef struct krundl_launch_options {
     /**
@@ -620,8 +622,8 @@ typedef struct krundl_launch_options {
 } krundl_launch_options;
 
 /**
- * What the doctor is to find out. Zeroes are the defaults: `krundl_doctor_options options = {sizeof options};`. Every
- * pointer may be NULL, and nothing of it is kept.
+ * What the doctor is to find out. Zeroes are the defaults: `krundl_doctor_options options = {.struct_size = sizeof
+ * options};`. Every pointer may be NULL, and nothing of it is kept.
  */
 typedef struct krundl_doctor_options {
     /**

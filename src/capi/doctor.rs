@@ -41,8 +41,8 @@ impl CheckTexts {
     }
 }
 
-/// What the doctor is to find out. Zeroes are the defaults: `krundl_doctor_options options = {sizeof options};`. Every
-/// pointer may be NULL, and nothing of it is kept.
+/// What the doctor is to find out. Zeroes are the defaults: `krundl_doctor_options options = {.struct_size = sizeof
+/// options};`. Every pointer may be NULL, and nothing of it is kept.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct krundl_doctor_options {

@@ -24,8 +24,8 @@ pub enum krundl_stream {
     Descriptor = 3,
 }
 
-/// How a VM's process is started. Zeroes are the defaults: `krundl_launch_options options = {sizeof options};`.
-/// Descriptors are copied and stay the caller's.
+/// How a VM's process is started. Zeroes are the defaults: `krundl_launch_options options = {.struct_size = sizeof
+/// options};`. Descriptors are copied and stay the caller's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct krundl_launch_options {

@@ -31,8 +31,8 @@ pub struct krundl_probe {
     json: OnceLock<CString>,
 }
 
-/// What to probe. Zeroes are the defaults: `krundl_probe_options options = {sizeof options};`. Every text may be NULL,
-/// and nothing of it is kept.
+/// What to probe. Zeroes are the defaults: `krundl_probe_options options = {.struct_size = sizeof options};`. Every
+/// text may be NULL, and nothing of it is kept.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct krundl_probe_options {

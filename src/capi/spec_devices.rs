@@ -48,7 +48,8 @@ impl Default for krundl_nic {
     }
 }
 
-/// A display of the graphics card. Zeroes are the defaults: `krundl_display display = {sizeof display};`.
+/// A display of the graphics card. Zeroes are the defaults: `krundl_display display = {.struct_size = sizeof
+/// display};`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct krundl_display {

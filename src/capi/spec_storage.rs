@@ -8,7 +8,8 @@ use super::{krundl_spec, krundl_status};
 use crate::error::Error;
 use crate::spec::{DEFAULT_GUEST, Disk, Mount, OverlayDir, OverlayFile, RootDisk};
 
-/// A directory of the host that the guest sees. Zeroes are the defaults: `krundl_mount mount = {sizeof mount};`.
+/// A directory of the host that the guest sees. Zeroes are the defaults: `krundl_mount mount = {.struct_size = sizeof
+/// mount};`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct krundl_mount {
@@ -43,7 +44,7 @@ impl Default for krundl_mount {
     }
 }
 
-/// A disk. Zeroes are the defaults: `krundl_disk disk = {sizeof disk};`.
+/// A disk. Zeroes are the defaults: `krundl_disk disk = {.struct_size = sizeof disk};`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct krundl_disk {

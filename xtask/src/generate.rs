@@ -23,6 +23,7 @@ pub fn generated() -> Result<Vec<(&'static str, String)>> {
         ("include/krundl.exports", header::exports()?),
         ("include/krundl.map", header::version_script()?),
         ("ffi-tests/c/layout.c", header::layout()),
+        ("ffi-tests/c/nulls.c", header::nulls()?),
     ])
 }
 

@@ -257,6 +257,50 @@ pub fn layout() -> String {
     text
 }
 
+/// ffi-tests/c/nulls.c: every function with NULL for every pointer and 0 for everything else.
+///
+/// # Errors
+/// As for [`header`].
+pub fn nulls() -> Result<String> {
+    let mut text = "/* Written by `cargo xtask generate`: every function with nothing at all. */\n\
+        #include \"krundl.h\"\n\n#include \"check.h\"\n\nint main(void) {\n"
+        .to_owned();
+    for (name, prototype) in prototypes()? {
+        let (before, parameters) = prototype.split_once('(').context("a prototype without parameters")?;
+        // It gives a handle, and NULL is nothing that it takes.
+        if name == "krundl_spec_new" || parameters.starts_with("void") {
+            continue;
+        }
+        let nothing = |parameter: &str| match parameter.trim() {
+            parameter if parameter.contains('*') => "NULL",
+            parameter if parameter.starts_with("bool") => "false",
+            _ => "0",
+        };
+        let arguments: Vec<&str> = parameters.trim_end_matches(");").split(',').map(nothing).collect();
+        let call = format!("{name}({})", arguments.join(", "));
+        let result = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_').trim();
+        let check = match (name.as_str(), result) {
+            ("krundl_status_name", _) => format!("CHECK_TEXT({call}, \"ok\")"),
+            ("krundl_error_status", _) => format!("CHECK({call} == KRUNDL_STATUS_OK)"),
+            (_, "krundl_status") => format!("CHECK({call} == KRUNDL_STATUS_INVALID_ARGUMENT)"),
+            (_, "void") => call,
+            (_, "const char *") => format!("CHECK({call} == NULL)"),
+            (_, "size_t" | "int64_t") => format!("CHECK({call} == 0)"),
+            (_, "bool") => format!("CHECK(!{call})"),
+            ("krundl_error_errno", "int32_t") => format!("CHECK({call} == 0)"),
+            (_, "int32_t") => format!("CHECK({call} == -1)"),
+            (_, "krundl_generation") => format!("CHECK({call} == KRUNDL_GENERATION_UNKNOWN)"),
+            (_, "krundl_support") => format!("CHECK({call} == KRUNDL_SUPPORT_NO_SUCH_FUNCTION)"),
+            (_, "krundl_feature_state") => format!("CHECK({call} == KRUNDL_FEATURE_STATE_NO_SUCH_FEATURE)"),
+            (_, "krundl_check_status") => format!("CHECK({call} == KRUNDL_CHECK_STATUS_NONE)"),
+            (name, other) => anyhow::bail!("{name} returns {other}, of which it is not known what NULL gives"),
+        };
+        writeln!(text, "    {check};").expect("text grows");
+    }
+    text.push_str("    return failures != 0;\n}\n");
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
