@@ -1617,7 +1617,7 @@ int32_t krundl_vm_pidfd(const struct krundl_vm *vm);
 
 /**
  * The write end of the workload's standard input where that is KRUNDL_STREAM_PIPE, once: the descriptor is the
- * caller's, who closes it. -1 for NULL, and where there is none or it was taken.
+ * caller's, who closes it. -1 for NULL, where there is none or it was taken, and when the VM has ended.
  *
  * Threads: any. Cannot fail.
  */

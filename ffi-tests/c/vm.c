@@ -107,7 +107,7 @@ static void a_vm_that_runs_is_waited_for_and_stopped(void) {
 }
 
 static void the_streams_are_pipes_or_descriptors(void) {
-    krundl_plan *plan = plan_of("succeeds", "1.19.7");
+    krundl_plan *plan = plan_of("hangs", "1.19.7");
     krundl_launch_options options = {.struct_size = sizeof options};
     options.input = options.output = options.error = KRUNDL_STREAM_PIPE;
     krundl_vm *vm = launched(plan, &options);
@@ -116,12 +116,15 @@ static void the_streams_are_pipes_or_descriptors(void) {
     CHECK(krundl_vm_take_input(vm) == -1 && krundl_vm_take_output(vm) == -1 && krundl_vm_take_error(vm) == -1);
     CHECK(fcntl(input, F_GETFD) & FD_CLOEXEC);
     close(input);
+    CHECK(krundl_vm_kill(vm, NULL) == KRUNDL_STATUS_OK);
     char buffer[16];
     CHECK(read(output, buffer, sizeof buffer) == 0 && read(error, buffer, sizeof buffer) == 0);
     close(output);
     close(error);
     krundl_vm_free(vm);
+    krundl_plan_free(plan);
 
+    plan = plan_of("succeeds", "1.19.7");
     int pipe_fds[2];
     CHECK(pipe(pipe_fds) == 0);
     options = silent();

@@ -129,10 +129,9 @@ fn archive(profile: &[&str]) -> Result<(PathBuf, Vec<String>)> {
                 None => eprint!("{}", message["message"]["rendered"].as_str().unwrap_or_default()),
             }
         }
-        let files = message["filenames"].as_array().into_iter().flatten().filter_map(|name| name.as_str());
+        let mut files = message["filenames"].as_array().into_iter().flatten().filter_map(|name| name.as_str());
         let is_ours = message["target"]["name"] == "krundl";
-        archive =
-            archive.or_else(|| files.filter(|name| is_ours && name.ends_with(".a")).next_back().map(PathBuf::from));
+        archive = archive.or_else(|| files.rfind(|name| is_ours && name.ends_with(".a")).map(PathBuf::from));
     }
     if !result.status.success() {
         bail!("{} failed: {}", project::shown(&command), result.status);

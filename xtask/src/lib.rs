@@ -14,6 +14,7 @@ pub mod command;
 pub mod debian;
 pub mod demo;
 pub mod elf;
+pub mod ffi;
 pub mod firmware;
 pub mod generate;
 pub mod guest_root;
