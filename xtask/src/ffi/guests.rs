@@ -37,6 +37,7 @@ pub(super) fn test(cache: &Cache, stage: &Stage) -> Result<()> {
         .timeout(Duration::from_secs(240))
         .env("LD_LIBRARY_PATH", stage.lib())
         .env("KRUNDL_LIBRARY", &library)
+        .read(&stage.dir)
         .write(&dir)
         .capture(true);
     let result = lab.run(&command)?;
