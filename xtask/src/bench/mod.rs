@@ -5,6 +5,7 @@
 //! Nothing here is a test: times depend on the machine.
 
 mod boot;
+mod doctor;
 mod launch;
 mod measure;
 mod open;
@@ -43,8 +44,13 @@ impl Selection {
 type Benchmark = fn(&Bench<'_>) -> Result<Vec<Row>>;
 
 /// The benchmarks by name.
-const ALL: [(&str, Benchmark); 4] =
-    [("open", open::open), ("launch", launch::launch), ("boot", boot::boot), ("sizes", sizes::sizes)];
+const ALL: [(&str, Benchmark); 5] = [
+    ("open", open::open),
+    ("launch", launch::launch),
+    ("doctor", doctor::doctor),
+    ("boot", boot::boot),
+    ("sizes", sizes::sizes),
+];
 
 /// What all benchmarks need.
 struct Bench<'a> {
