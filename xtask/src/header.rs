@@ -16,8 +16,20 @@ use krundl::error::CODES;
 use crate::project;
 
 /// The files of the C ABI, in the order in which the header has them.
-const SOURCES: &[&str] =
-    &["status", "error", "probe", "spec", "spec_storage", "spec_devices", "plan", "launch", "vm", "doctor"];
+const SOURCES: &[&str] = &[
+    "status",
+    "error",
+    "probe",
+    "probe_abilities",
+    "probe_evidence",
+    "spec",
+    "spec_storage",
+    "spec_devices",
+    "plan",
+    "launch",
+    "vm",
+    "doctor",
+];
 
 const INTRODUCTION: &str = "\
 /* krundl: opens libkrun at run time, tells what it can do, and runs microVMs with it in a child process.

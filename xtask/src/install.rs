@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use krundl::capi::ABI_VERSION;
 
 use crate::command::{find_program, output};
-use crate::{debian, header, project};
+use crate::{debian, project};
 
 /// Where to, and how it is built.
 #[derive(Clone, Debug)]
@@ -142,14 +142,15 @@ fn archive(profile: &[&str]) -> Result<(PathBuf, Vec<String>)> {
 
 /// Links the shared library: the exported functions and what they need of the static one.
 fn link_shared(built: &Built, soname: &str, output_file: &Path) -> Result<()> {
-    let script = built.archive.with_file_name("krundl.map");
-    write(&script, &header::version_script()?)?;
+    let script = project::root().join("include/krundl.map");
+    let names = fs::read_to_string(&script).with_context(|| format!("could not read {}", script.display()))?;
+    let names = names.lines().map(|line| line.trim().trim_end_matches(';')).filter(|name| name.starts_with("krundl_"));
     let _absent = fs::remove_file(output_file);
     let mut command = cc()?;
     command.arg("-shared").arg("-o").arg(output_file);
     command.arg(format!("-Wl,-soname,{soname}")).arg(format!("-Wl,--version-script={}", script.display()));
     command.args(["-Wl,--gc-sections", "-Wl,--no-undefined", "-Wl,--as-needed", "-Wl,-z,relro,-z,now,-z,nodelete"]);
-    command.args(header::prototypes()?.iter().map(|(name, _)| format!("-Wl,-u,{name}")));
+    command.args(names.map(|name| format!("-Wl,-u,{name}")));
     command.arg(&built.archive).args(&built.needs);
     output(&mut command).map(drop)
 }

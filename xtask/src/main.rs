@@ -41,7 +41,7 @@ enum Task {
         /// Put the table into docs/performance.md
         #[arg(long)]
         write: bool,
-        /// Only the benchmarks with this in their names: open, launch, doctor, boot, sizes
+        /// Only the benchmarks with this in their names: open, call, launch, doctor, boot, sizes
         #[arg(default_value = "")]
         filter: String,
     },
