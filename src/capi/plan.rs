@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::sync::OnceLock;
 
-use super::boundary::{asked, fallible, free, give, needed, owned, text};
+use super::boundary::{asked, fallible, free, give, needed, owned, shown, text};
 use super::{krundl_error, krundl_probe, krundl_spec, krundl_status};
 use crate::child::enter;
 use crate::launch::{Prepared, prepare_json, prepare_parsed};
@@ -12,7 +12,8 @@ use crate::launch::{Prepared, prepare_json, prepare_parsed};
 /// launch it, any number of times.
 pub struct krundl_plan {
     pub(super) prepared: Prepared,
-    calls: Vec<(CString, CString)>,
+    /// Made when they are asked for: most plans are launched and never shown.
+    arguments: OnceLock<Vec<CString>>,
     notes: Vec<CString>,
     text: OnceLock<CString>,
     json: OnceLock<CString>,
@@ -22,7 +23,7 @@ impl krundl_plan {
     fn new(prepared: Prepared) -> krundl_plan {
         let plan = &prepared.plan;
         krundl_plan {
-            calls: plan.calls.iter().map(|call| (owned(call.function().name()), owned(&call.args()))).collect(),
+            arguments: OnceLock::new(),
             notes: plan.notes.iter().map(|note| owned(note)).collect(),
             text: OnceLock::new(),
             json: OnceLock::new(),
@@ -172,7 +173,7 @@ pub unsafe extern "C" fn krundl_plan_json(plan: *const krundl_plan) -> *const c_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn krundl_plan_call_count(plan: *const krundl_plan) -> usize {
     // SAFETY: the caller's promise is the same.
-    unsafe { asked(plan, 0, |plan| plan.calls.len()) }
+    unsafe { asked(plan, 0, |plan| plan.prepared.plan.calls.len()) }
 }
 
 /// The function that a call is of, such as "krun_add_virtiofs3"; NULL for NULL and an index that there is not. index:
@@ -186,7 +187,10 @@ pub unsafe extern "C" fn krundl_plan_call_count(plan: *const krundl_plan) -> usi
 pub unsafe extern "C" fn krundl_plan_call_function(plan: *const krundl_plan, index: usize) -> *const c_char {
     // SAFETY: the caller's promise is the same.
     unsafe {
-        asked(plan, std::ptr::null(), |plan| plan.calls.get(index).map_or(std::ptr::null(), |call| call.0.as_ptr()))
+        asked(plan, std::ptr::null(), |plan| {
+            let call = plan.prepared.plan.calls.get(index);
+            call.map_or(std::ptr::null(), |call| call.function().c_name().as_ptr())
+        })
     }
 }
 
@@ -201,7 +205,10 @@ pub unsafe extern "C" fn krundl_plan_call_function(plan: *const krundl_plan, ind
 pub unsafe extern "C" fn krundl_plan_call_arguments(plan: *const krundl_plan, index: usize) -> *const c_char {
     // SAFETY: the caller's promise is the same.
     unsafe {
-        asked(plan, std::ptr::null(), |plan| plan.calls.get(index).map_or(std::ptr::null(), |call| call.1.as_ptr()))
+        asked(plan, std::ptr::null(), |plan| {
+            let all = || plan.prepared.plan.calls.iter().map(|call| owned(&call.args())).collect();
+            shown(plan.arguments.get_or_init(all).get(index))
+        })
     }
 }
 
