@@ -6,6 +6,7 @@
 //! `_free`. Every text is its handle's own and lives as long as that. Nothing of the caller's is kept.
 
 #![allow(non_camel_case_types, reason = "these are the names in C")]
+#![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the header's")]
 
 /// Grows with every change that a program which was built before would notice; so does the soname.
 pub const ABI_VERSION: u32 = 1;
