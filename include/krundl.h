@@ -1684,17 +1684,15 @@ krundl_status krundl_vm_wait(const struct krundl_vm *vm,
 
 /**
  * Asks the workload to end: krundl's program in the guest sends it SIGTERM, and what it makes of that is told by
- * krundl_vm_wait. Where nobody there can hear (it is not up yet, or has no channel) the VM's process gets SIGTERM instead,
- * which ends it at once. A VM that has ended is no error.
+ * krundl_vm_wait. Where nobody there can hear (it is not up yet, or has no channel) the VM's process gets SIGTERM
+ * instead, which ends it at once. A VM that has ended is no error.
  *
- * vm: not NULL. workload: may be NULL; gets whether the workload was asked. error: may be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or
- * NULL.
+ * vm: not NULL. workload: may be NULL; gets whether the workload was asked. error: may be NULL; gets the failure,
+ * which is the caller's, to be freed with krundl_error_free, or NULL.
  *
  * Threads: any, also while others wait. Errors: KRUNDL_STATUS_OS, KRUNDL_STATUS_INVALID_ARGUMENT.
  */
-krundl_status krundl_vm_terminate(const struct krundl_vm *vm,
-                                  bool *workload,
-                                  struct krundl_error **error);
+krundl_status krundl_vm_terminate(const struct krundl_vm *vm, bool *workload, struct krundl_error **error);
 
 /**
  * Kills the VM's process (SIGKILL); the guest is not asked. A VM that has ended is no error.
