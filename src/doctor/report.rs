@@ -15,6 +15,7 @@ use crate::capabilities::{Capabilities, Doubt, Evidence, Generation, Levels, Sup
 use crate::error::{Attempt, Origin};
 use crate::host::Kvm;
 use crate::library::{FeatureState, Firmware, Flavour, Identity};
+use crate::probe::Probed;
 use crate::symbols::{Feature, Function};
 
 /// The version of the names in the JSON.
@@ -139,6 +140,21 @@ impl Report {
     pub fn count(&self, status: Status) -> usize {
         self.checks.iter().filter(|check| check.status == status).count()
     }
+}
+
+/// What a probe alone finds, as JSON: the parts `library`, `levels`, `doubts`, `attempts` and `firmware` of a report.
+pub fn probed_as_json(probed: &Probed) -> String {
+    let capabilities = &probed.capabilities;
+    let value = serde_json::json!({
+        "schema_version": SCHEMA_VERSION,
+        "krundl_version": env!("CARGO_PKG_VERSION"),
+        "library": LibraryReport::new(capabilities),
+        "levels": capabilities.levels,
+        "doubts": capabilities.doubts,
+        "attempts": probed.attempts,
+        "firmware": capabilities.observation.firmware,
+    });
+    serde_json::to_string_pretty(&value).expect("a report is plain data")
 }
 
 impl LibraryReport {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout};
 
 use krundl::Exit;
+use krundl::launch::Asked;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::stage::{Guest, Stage, mount};
@@ -13,15 +14,15 @@ use crate::talk::{LONG, has_ended, process};
 
 pub fn two_vms_run_side_by_side_until_one_is_stopped_and_the_other_let_go(stage: &Stage) {
     let started = ["one", "another"].map(|name| echoing(stage, name));
-    let [(one, _), (another, mut echo)] = started.map(|(guest, mut echo)| {
+    let [(one, _input), (another, mut echo)] = started.map(|(guest, mut echo)| {
         guest.vm.wait_ready(Some(LONG)).unwrap();
         echo.answers("first");
         assert_eq!(guest.vm.try_wait().unwrap(), None, "the workload waits for its input");
         (guest, echo)
     });
 
-    one.vm.terminate().unwrap();
-    assert_eq!(one.vm.wait().unwrap(), Exit::Stopped(15));
+    assert_eq!(one.vm.terminate().unwrap(), Asked::Workload);
+    assert_eq!(one.vm.wait().unwrap(), Exit::Signal(15));
     one.vm.terminate().expect("it is no error that a VM has ended already");
     echo.answers("after the other one's end");
     assert_eq!(another.vm.try_wait().unwrap(), None);

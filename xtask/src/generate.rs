@@ -5,16 +5,26 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, bail};
 use krundl::symbols::{Feature, Function, Group, Symbol};
 
+use crate::header;
+
 /// The files: path in the repository, and what must be in it.
-pub fn generated() -> Vec<(&'static str, String)> {
-    vec![
+///
+/// # Errors
+/// The C ABI's sources cannot be read.
+pub fn generated() -> Result<Vec<(&'static str, String)>> {
+    Ok(vec![
         ("docs/symbols.md", symbols_markdown()),
         ("docs/errors.md", errors_markdown()),
         ("docs/ledger.md", ledger_markdown()),
         ("docs/spec.schema.json", spec_schema()),
         ("docs/doctor.md", krundl::doctor::markdown()),
         ("docs/doctor.schema.json", doctor_schema()),
-    ]
+        ("include/krundl.h", header::header()?),
+        ("include/krundl.exports", header::exports()?),
+        ("include/krundl.map", header::version_script()?),
+        ("ffi-tests/c/layout.c", header::layout()),
+        ("ffi-tests/c/nulls.c", header::nulls()?),
+    ])
 }
 
 /// Writes the files, or with `check` only tells which are stale.
@@ -23,7 +33,7 @@ pub fn generated() -> Vec<(&'static str, String)> {
 /// A file that cannot be written, or with `check` is stale.
 pub fn generate(check: bool) -> Result<()> {
     let mut stale = Vec::new();
-    for (path, text) in generated() {
+    for (path, text) in generated()? {
         let file = crate::project::root().join(path);
         if std::fs::read_to_string(&file).is_ok_and(|now| now == text) {
             continue;
@@ -59,7 +69,7 @@ pub fn doctor_schema() -> String {
 pub fn errors_markdown() -> String {
     let mut text = "<!-- Written by `cargo xtask generate` from src/error/code.rs. -->\n\
          # Errors and their codes\n\n\
-         One table for Rust (`Error::code`), JSON, and later C and Python. Numbers are never reused.\n\n\
+         One table for Rust (`Error::code`), C (`krundl_status`), Python and JSON. Numbers are never reused.\n\n\
          | Code | Name | Cause | What mends it |\n| --- | --- | --- | --- |\n"
         .to_owned();
     for info in krundl::error::CODES {

@@ -2,8 +2,8 @@
 //!
 //! krundl opens a library that most build machines do not have, and runs machines that most build machines cannot run.
 //! This crate brings both: the real libkrun ([`libkrun()`]), its kernel ([`firmware()`]) and one of our own ([`kernel()`])
-//! out of published packages, and a [`lab`] in which `/dev/kvm` works on any x86-64 Linux machine. Everything fetched or built is kept in a
-//! [`Cache`], so that it costs time and network once.
+//! out of published packages, and a [`lab`] in which `/dev/kvm` works on any x86-64 Linux machine. Everything fetched or
+//! built is kept in a [`Cache`], so that it costs time and network once.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("krundl's tasks need Linux: they build Linux libraries and emulate a Linux machine");
@@ -14,9 +14,12 @@ pub mod command;
 pub mod debian;
 pub mod demo;
 pub mod elf;
+pub mod ffi;
 pub mod firmware;
 pub mod generate;
 pub mod guest_root;
+pub mod header;
+pub mod install;
 pub mod kernel;
 pub mod lab;
 pub mod libkrun;

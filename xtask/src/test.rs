@@ -32,6 +32,8 @@ pub struct Selection {
     pub full: bool,
     /// Only the guests in the lab, and of those only the ones with this in their names.
     pub guests: Option<String>,
+    /// Only the C ABI: C, C++ and Go.
+    pub ffi: bool,
 }
 
 /// Runs the tests.
@@ -40,9 +42,16 @@ pub struct Selection {
 /// The first step that failed.
 pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     let started = Instant::now();
+    if selection.ffi {
+        crate::ffi::test(cache)?;
+        eprintln!("\n==> C, C++ and Go passed in {} s", started.elapsed().as_secs());
+        return Ok(());
+    }
     let skips = Skips::new()?;
     if selection.guests.is_none() {
         without_guests(&skips)?;
+        step("C, C++ and Go (2 minutes)");
+        crate::ffi::test(cache)?;
     }
     if selection.guests.is_none() {
         real_libraries(cache, selection.full)?;
