@@ -12,9 +12,10 @@ use super::kernel::KernelReport;
 use super::mounts::MountReport;
 use super::others::Other;
 use crate::capabilities::{Capabilities, Doubt, Evidence, Generation, Levels, Support};
-use crate::error::{Attempt, Origin};
+use crate::error::{Attempt, Origin, Words};
 use crate::host::Kvm;
 use crate::library::{FeatureState, Firmware, Flavour, Identity};
+use crate::probe::Probed;
 use crate::symbols::{Feature, Function};
 
 /// The version of the names in the JSON.
@@ -54,6 +55,48 @@ pub struct Report {
     pub proof: Option<Proof>,
     /// What was judged.
     pub checks: Vec<Check>,
+}
+
+/// What a probe found, as plain data: the part of a [`Report`] that is about libkrun alone.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProbeReport {
+    /// Grows when a name changes its meaning or goes.
+    pub schema_version: u32,
+    /// krundl's own version.
+    pub krundl_version: &'static str,
+    /// The library that was chosen.
+    pub library: LibraryReport,
+    /// How far each group of its functions goes.
+    pub levels: Levels,
+    /// Functions of it that are there and prove nothing.
+    pub doubts: Vec<Doubt>,
+    /// The libkrunfw that it asks for.
+    pub firmware: Firmware,
+    /// Every candidate, in the order in which they were tried; the chosen one has no error.
+    pub attempts: Vec<Attempt>,
+    /// What libraries printed when they were opened.
+    pub words: Words,
+    /// How the process that opened it ended, if not well.
+    pub died: Option<String>,
+}
+
+impl ProbeReport {
+    /// What the probe found.
+    pub fn new(probed: &Probed) -> ProbeReport {
+        let capabilities = &probed.capabilities;
+        ProbeReport {
+            schema_version: SCHEMA_VERSION,
+            krundl_version: env!("CARGO_PKG_VERSION"),
+            library: LibraryReport::new(capabilities),
+            levels: capabilities.levels.clone(),
+            doubts: capabilities.doubts.clone(),
+            firmware: capabilities.observation.firmware.clone(),
+            attempts: probed.attempts.clone(),
+            words: probed.words.clone(),
+            died: probed.died.clone(),
+        }
+    }
 }
 
 /// The library that was chosen.

@@ -75,7 +75,7 @@ pub struct Helper {
 impl Helper {
     /// Finds the helper: the path given; `KRUNDL_VMM` (empty means unset; not in a privileged process); this program
     /// itself where it calls [`crate::vmm_main`]; beside our own library or program; in `libexec/krundl` next to
-    /// them; in the system's libexec directories.
+    /// them; for a Python module in the `bin` of its installation; in the system's libexec directories.
     ///
     /// # Errors
     /// [`Error::HelperNotFound`] with every place. A path that was named is the only one that is tried.
@@ -110,6 +110,11 @@ fn candidates(caller: &Path) -> Vec<PathBuf> {
         found.push(dir.join("../libexec/krundl").join(NAME));
         // From lib/x86_64-linux-gnu.
         found.push(dir.join("../../libexec/krundl").join(NAME));
+        // From lib/python3.N/site-packages/krundl, and from what `pip install --target` makes.
+        if cfg!(feature = "python") {
+            found.push(dir.join("../../../../bin").join(NAME));
+            found.push(dir.join("../bin").join(NAME));
+        }
     }
     found.extend(
         ["/usr/local/libexec/krundl", "/usr/libexec/krundl", "/usr/lib/krundl"].map(|dir| Path::new(dir).join(NAME)),

@@ -192,7 +192,7 @@ impl Vm {
         self.pid()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -202,16 +202,32 @@ impl Vm {
         if state.ended.is_some() { Ok(()) } else { state.stop_with(signal) }
     }
 
-    pub(super) fn wait_entered(&self, timeout: Duration) -> Result<()> {
+    /// Whether libkrun has been entered: every call before that was accepted. Does not wait.
+    ///
+    /// # Errors
+    /// As [`super::launch()`], but for the time.
+    pub fn is_entered(&self) -> Result<bool> {
+        self.look_entered(Instant::now())?;
+        let state = self.state();
+        if state.progress.entered || state.ended.is_none() { Ok(state.progress.entered) } else { Err(state.failure()) }
+    }
+
+    fn look_entered(&self, deadline: Instant) -> Result<()> {
         let until = |state: &State| state.progress.entered || state.progress.foreign.is_some();
-        self.pump(Some(Instant::now() + timeout), &mut || ControlFlow::Continue(()), until)?;
+        self.pump(Some(deadline), &mut || ControlFlow::Continue(()), until)?;
+        let mut state = self.state();
+        if let Some(reason) = state.progress.foreign.take().filter(|_| !state.progress.entered) {
+            state.force_end();
+            return Err(state.mismatch(reason));
+        }
+        Ok(())
+    }
+
+    pub(super) fn wait_entered(&self, timeout: Duration) -> Result<()> {
+        self.look_entered(Instant::now() + timeout)?;
         let mut state = self.state();
         if state.progress.entered {
             return Ok(());
-        }
-        if let Some(reason) = state.progress.foreign.take() {
-            state.force_end();
-            return Err(state.mismatch(reason));
         }
         if state.ended.is_none() {
             state.force_end();

@@ -1,0 +1,57 @@
+//! The one way from our errors to Python's.
+
+use pyo3::prelude::*;
+use serde_json::{Value, json};
+
+use super::convert::to_python;
+use crate::error::{CODES, Error};
+
+/// The class by the code's name, with everything that the error holds in `details`.
+pub fn to_python_error(py: Python<'_>, error: &Error) -> PyErr {
+    let made = || -> PyResult<Bound<'_, PyAny>> {
+        let make = py.import("krundl._errors")?.getattr("make")?;
+        let code = error.code();
+        let name = CODES.iter().find(|info| info.code == code).map_or("Error", |info| info.name);
+        make.call1((name, code as u32, error.to_string(), to_python(py, &details(error))?))
+    };
+    match made() {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(failure) => failure,
+    }
+}
+
+/// Runs what may block without the GIL.
+pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
+    py.detach(work).map_err(|error| to_python_error(py, &error))
+}
+
+fn details(error: &Error) -> Value {
+    let mut details = match error {
+        Error::LibraryNotFound { attempts } => json!({"attempts": attempts}),
+        Error::GenerationUnknown { path, reason } | Error::LibraryChanged { path, reason } => {
+            json!({"path": path.to_string_lossy(), "reason": reason})
+        }
+        Error::InvalidSpec { problems } | Error::Unsupported { problems } => json!({"problems": problems}),
+        Error::HelperNotFound { tried } => {
+            json!({"tried": tried.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>()})
+        }
+        Error::HelperMismatch { helper, caller, reason } => {
+            json!({"helper": helper.to_string_lossy(), "caller": caller.to_string_lossy(), "reason": reason})
+        }
+        Error::HelperFailed { helper, reason, .. } => json!({"helper": helper.to_string_lossy(), "reason": reason}),
+        Error::Call { function, args, errno, .. } => json!({"function": function, "args": args, "errno": errno}),
+        Error::Start { errno, .. } => json!({"errno": errno}),
+        Error::Crashed { ended, during, .. } => json!({"ended": ended, "during": during}),
+        Error::NeverUp { ended, .. } | Error::GuestLost { ended, .. } => json!({"ended": ended}),
+        Error::GuestSetup { message, .. } => json!({"reason": message}),
+        Error::TimedOut { what, after, during, .. } => {
+            json!({"what": what, "after": after.as_secs_f64(), "during": during})
+        }
+        Error::ReadinessUnknown { reason } => json!({"reason": reason}),
+        Error::Os { what, source } => json!({"what": what, "errno": source.raw_os_error()}),
+    };
+    if let Some(words) = error.words() {
+        details["log"] = json!(words.as_str());
+    }
+    details
+}
