@@ -21,14 +21,14 @@ pub struct Probed(pub probes::Probed);
 
 #[pymethods]
 impl Probed {
-    /// Plain data, so that it can be sent to another process.
-    fn to_json(&self) -> String {
-        serde_json::to_string(&self.0).expect("it is plain data")
+    #[new]
+    fn new(json: &str) -> PyResult<Probed> {
+        serde_json::from_str(json).map(Probed).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
-    #[staticmethod]
-    fn from_json(text: &str) -> PyResult<Probed> {
-        serde_json::from_str(text).map(Probed).map_err(|error| PyValueError::new_err(error.to_string()))
+    /// Plain data, so that it can be pickled and sent to another process.
+    fn __getnewargs__(&self) -> (String,) {
+        (serde_json::to_string(&self.0).expect("it is plain data"),)
     }
 }
 
@@ -96,25 +96,39 @@ pub fn inspect<'py>(
     found.iter().map(|file| Ok((to_python(py, file)?, text(file)))).collect()
 }
 
-/// The commands that put a mount in its place. `overlay`: absent for what fits the mount, else `None` for none, or the
-/// three paths.
+/// The commands that put a mount in its place: with the paths of an overlay, or directly, or as fits the mount.
 #[pyfunction]
 pub fn mount_commands(
     py: Python<'_>,
     mount: &str,
     direct: bool,
-    overlay: Option<(String, String, String)>,
+    overlay: Option<std::collections::HashMap<String, String>>,
 ) -> PyResult<Vec<String>> {
+    let overlay = overlay.map(paths).transpose()?;
     let commands = || {
         let mount: Mount = from_json("mount", mount)?;
         let layout = match overlay {
-            Some((lower, upper, work)) => Layout::Overlay(OverlayPaths { lower, upper, work }),
+            Some(paths) => Layout::Overlay(paths),
             None if direct => Layout::Direct,
             None => Layout::of(&mount),
         };
         spec::mount_commands(&mount, &layout)
     };
     commands().map_err(|error| to_python_error(py, &error))
+}
+
+/// The paths of an overlay by their names; those that are not there are SmolVM's.
+fn paths(given: std::collections::HashMap<String, String>) -> PyResult<OverlayPaths> {
+    let mut paths = OverlayPaths::default();
+    for (name, path) in given {
+        match name.as_str() {
+            "lower" => paths.lower = path,
+            "upper" => paths.upper = path,
+            "work" => paths.work = path,
+            _ => return Err(PyValueError::new_err(format!("an overlay has lower, upper and work, not {name:?}"))),
+        }
+    }
+    Ok(paths)
 }
 
 #[pyfunction]

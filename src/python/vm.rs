@@ -125,6 +125,12 @@ impl Vm {
         detached(py, || vm.is_entered())
     }
 
+    /// Whether nothing is left to wait for. Looking takes what has come.
+    fn has_ended(&self, py: Python<'_>) -> PyResult<bool> {
+        let vm = self.own()?;
+        Ok(py.detach(|| !matches!(vm.try_wait(), Ok(None))))
+    }
+
     /// The error of waiting for `what` in vain, for waits that Rust does not make.
     fn timed_out(&self, py: Python<'_>, what: &str, after: f64) -> PyResult<PyErr> {
         let what = match what {

@@ -14,6 +14,8 @@ pub fn generated() -> Vec<(&'static str, String)> {
         ("docs/spec.schema.json", spec_schema()),
         ("docs/doctor.md", krundl::doctor::markdown()),
         ("docs/doctor.schema.json", doctor_schema()),
+        ("python/krundl/_spec.py", crate::python_types::spec()),
+        ("python/krundl/_reports.py", crate::python_types::reports()),
     ]
 }
 
@@ -59,7 +61,7 @@ pub fn doctor_schema() -> String {
 pub fn errors_markdown() -> String {
     let mut text = "<!-- Written by `cargo xtask generate` from src/error/code.rs. -->\n\
          # Errors and their codes\n\n\
-         One table for Rust (`Error::code`), JSON, and later C and Python. Numbers are never reused.\n\n\
+         One table for Rust (`Error::code`), JSON, Python (`krundl.Error.code`), and later C. Numbers are never reused.\n\n\
          | Code | Name | Cause | What mends it |\n| --- | --- | --- | --- |\n"
         .to_owned();
     for info in krundl::error::CODES {
