@@ -13,16 +13,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
-import maturin
+import maturin  # type: ignore[import-untyped]
 
 PROFILE = "dist"
 PROGRAMS = ("krundl", "krundl-vmm")
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "target/python/krundl.data/scripts"
 
-Settings = "dict[str, Any] | None"
+Settings = Optional[dict[str, Any]]
 
 get_requires_for_build_sdist = maturin.get_requires_for_build_sdist
 get_requires_for_build_wheel = maturin.get_requires_for_build_wheel
@@ -31,20 +31,20 @@ get_requires_for_build_editable = maturin.get_requires_for_build_editable
 
 def build_sdist(directory: str, settings: Settings = None) -> str:
     with_programs_directory()
-    return maturin.build_sdist(directory, settings)
+    return str(maturin.build_sdist(directory, settings))
 
 
 def build_wheel(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
-    return maturin.build_wheel(directory, with_tag(settings, build_programs()), metadata)
+    return str(maturin.build_wheel(directory, with_tag(settings, build_programs()), metadata))
 
 
 def build_editable(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
-    return maturin.build_editable(directory, with_tag(settings, build_programs()), metadata)
+    return str(maturin.build_editable(directory, with_tag(settings, build_programs()), metadata))
 
 
 def prepare_metadata_for_build_wheel(directory: str, settings: Settings = None) -> str:
     with_programs_directory()
-    return maturin.prepare_metadata_for_build_wheel(directory, settings)
+    return str(maturin.prepare_metadata_for_build_wheel(directory, settings))
 
 
 prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
