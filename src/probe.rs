@@ -30,10 +30,13 @@ pub struct ProbeOptions {
     pub timeout: Duration,
     /// What the search depends on besides; `None`: this process's environment.
     pub environment: Option<Environment>,
+    /// Whether to read the release of the guest's kernel in libkrunfw. It is for people to read, no plan depends on it,
+    /// and looking for it takes milliseconds, as long as all the rest.
+    pub kernel_release: bool,
 }
 
 impl Default for ProbeOptions {
-    /// Search for everything; ten seconds for each candidate.
+    /// Search for everything, and read the kernel's release; ten seconds for each candidate.
     fn default() -> ProbeOptions {
         ProbeOptions {
             library: None,
@@ -41,6 +44,7 @@ impl Default for ProbeOptions {
             helper: None,
             timeout: Duration::from_secs(10),
             environment: None,
+            kernel_release: true,
         }
     }
 }
@@ -75,7 +79,7 @@ pub fn probe_isolated(options: &ProbeOptions) -> Result<Probed> {
     };
     // Each round ends with an answer or with one candidate more that is known to kill its process.
     loop {
-        match round(&helper, &search, options.timeout)? {
+        match round(&helper, &search, options)? {
             Round::Found(probed) => return Ok(*probed),
             Round::NotFound(attempts) => return Err(Error::LibraryNotFound { attempts }),
             Round::Crashed(skipped) => search.skip.push(skipped),
@@ -89,8 +93,9 @@ enum Round {
     Crashed(SkippedCandidate),
 }
 
-fn round(helper: &Helper, search: &Options, timeout: Duration) -> Result<Round> {
-    let request = Request::Probe { options: Box::new(search.clone()) };
+fn round(helper: &Helper, search: &Options, options: &ProbeOptions) -> Result<Round> {
+    let request = Request::Probe { options: Box::new(search.clone()), kernel_release: options.kernel_release };
+    let timeout = options.timeout;
     let (mut output, output_in) = std::io::pipe().map_err(|error| Error::os("making a pipe", error))?;
     let output_copy = output_in.try_clone().map_err(|error| Error::os("copying a pipe", error))?;
     let running = Spawn {

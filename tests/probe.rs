@@ -123,6 +123,7 @@ fn a_crash_is_kept_and_the_next_candidate_is_chosen() {
     let working =
         Stub::new("1.18.0").file_name("libkrun-sev.so.1.18.0").soname("libkrun-sev.so.1").build_in(dir.path());
     let options = ProbeOptions {
+        kernel_release: false,
         directory: Some(dir.path().into()),
         library: None,
         helper: Some(HELPER.into()),

@@ -55,7 +55,9 @@ fn serve(started: &Started) -> ! {
         }
     };
     match (started.mode, request) {
-        (Mode::Probe, Request::Probe { options }) => probe::probe(&options, &mut status),
+        (Mode::Probe, Request::Probe { options, kernel_release }) => {
+            probe::probe(&options, kernel_release, &mut status)
+        },
         (Mode::Run, Request::Run { plan, how }) => run::run(*plan, &how, extra, status),
         _ => {
             eprintln!("krundl-vmm: the request is not what it was started for");

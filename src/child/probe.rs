@@ -4,7 +4,7 @@ use super::{Reporter, exit};
 use crate::helper::wire::Status;
 use crate::library::{Options, Progress, open};
 
-pub(super) fn probe(options: &Options, status: &mut Reporter) -> ! {
+pub(super) fn probe(options: &Options, kernel_release: bool, status: &mut Reporter) -> ! {
     let mut say = |progress: &Progress| match progress {
         Progress::Trying { candidate, origin } => {
             status.say(&Status::Trying { candidate: candidate.clone(), origin: *origin });
@@ -23,7 +23,7 @@ pub(super) fn probe(options: &Options, status: &mut Reporter) -> ! {
             let mut observation = library.observation().clone();
             status.say(&Status::Observed(Box::new(observation.clone())));
             // SAFETY: as above; what libkrunfw does on opening, libkrun would make it do.
-            unsafe { observation.firmware.ask() };
+            unsafe { observation.firmware.ask(kernel_release) };
             status.say(&Status::Firmware(Box::new(observation.firmware)));
         }
         Err(_) => status.say(&Status::NotFound),

@@ -51,7 +51,8 @@ pub struct LibraryArgs {
 
 impl LibraryArgs {
     pub fn probe(&self) -> krundl::ProbeOptions {
-        krundl::ProbeOptions { library: self.library.clone(), ..krundl::ProbeOptions::default() }
+        let library = self.library.clone();
+        krundl::ProbeOptions { library, kernel_release: false, ..krundl::ProbeOptions::default() }
     }
 }
 

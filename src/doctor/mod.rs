@@ -98,6 +98,7 @@ pub fn doctor_of(world: &World, options: &Options, progress: &mut dyn FnMut(Step
     }
     progress(Step::Library);
     let probe = ProbeOptions {
+        kernel_release: true,
         environment: options.probe.environment.clone().or_else(|| Some(world.environment.clone())),
         ..options.probe.clone()
     };

@@ -28,6 +28,8 @@ pub(crate) enum Request {
     Probe {
         /// Which.
         options: Box<Options>,
+        /// Whether to read the release of the kernel in libkrunfw.
+        kernel_release: bool,
     },
     /// Carry out a plan.
     Run {
@@ -357,7 +359,7 @@ mod tests {
 
         #[test]
         fn a_request_is_whole_or_refused(cut in any::<Index>(), more in vec(any::<u8>(), 1..20)) {
-            let whole = request(&Request::Probe { options: Box::default() });
+            let whole = request(&Request::Probe { options: Box::default(), kernel_release: true });
             prop_assert!(receive_request(&mut whole.as_slice()).is_ok());
             prop_assert!(receive_request(&mut &whole[..cut.index(whole.len())]).is_err());
             prop_assert!(receive_request(&mut [whole, more].concat().as_slice()).is_err());

@@ -56,7 +56,7 @@ pub struct FirmwareKernel {
     pub load_address: u64,
     /// Its size in bytes.
     pub size: u64,
-    /// Its release, `6.12.87` for example, from its own banner; `None` if it has none.
+    /// Its release, `6.12.87` for example, from its own banner; `None` if it has none or was not looked for.
     pub release: Option<String>,
 }
 
@@ -116,13 +116,14 @@ impl Firmware {
     /// Loads it for good, by the path that was found or else through the system's loader as libkrun does, and asks it
     /// for its interface and its kernel. The answers are put into `self`, a refusal is added to `attempts`.
     ///
-    /// This is what libkrun does itself when a context is made, so it is best done in a child process.
+    /// This is what libkrun does itself when a context is made, so it is best done in a child process. For the
+    /// `kernel_release` all of the kernel, some 20 MB, is searched.
     ///
     /// # Safety
     ///
     /// Its constructors and its functions run in this process: the caller vouches for the file, or for what the loader
     /// finds.
-    pub unsafe fn ask(&mut self) {
+    pub unsafe fn ask(&mut self, kernel_release: bool) {
         let (target, origin) = match (&self.path, &self.wanted) {
             (Some(path), _) => (path.clone(), Origin::WellKnown),
             (None, Some(wanted)) => (PathBuf::from(wanted), Origin::Loader),
@@ -142,7 +143,7 @@ impl Firmware {
         // SAFETY: both are functions of the library that is called libkrunfw, which the caller vouches for.
         unsafe {
             self.abi = abi(handle);
-            self.kernel = kernel(handle);
+            self.kernel = kernel(handle, kernel_release);
         }
     }
 }
@@ -173,7 +174,7 @@ unsafe fn abi(firmware: Handle) -> Option<c_int> {
 /// # Safety
 ///
 /// The library must be libkrunfw.
-unsafe fn kernel(firmware: Handle) -> Option<FirmwareKernel> {
+unsafe fn kernel(firmware: Handle, release: bool) -> Option<FirmwareKernel> {
     type GetKernel = unsafe extern "C" fn(load: *mut u64, entry: *mut u64, size: *mut usize) -> *mut c_char;
     let address = firmware.find(c"krunfw_get_kernel");
     if address.is_null() {
@@ -188,7 +189,7 @@ unsafe fn kernel(firmware: Handle) -> Option<FirmwareKernel> {
     }
     // SAFETY: libkrunfw says that so many bytes lie there, which libkrun copies into the guest; nobody changes them.
     let image = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>().cast_const(), size) };
-    Some(FirmwareKernel { load_address: load, size: size as u64, release: kernel_release(image) })
+    Some(FirmwareKernel { load_address: load, size: size as u64, release: release.then(|| kernel_release(image)).flatten() })
 }
 
 /// The release in a kernel's banner, `Linux version 6.12.87 (builder) ...`.

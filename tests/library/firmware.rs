@@ -20,7 +20,7 @@ fn it_is_found_beside_libkrun_and_answers() {
     assert_eq!((found.linked, found.preload, found.abi), (false, true, None));
     assert_eq!(found.file_version.as_deref(), Some("5.4.0"));
     // SAFETY: a library of ours.
-    unsafe { found.ask() };
+    unsafe { found.ask(true) };
     assert_eq!(found.abi, Some(5));
     let kernel = found.kernel.unwrap();
     assert_eq!((kernel.load_address, kernel.size), (0x100_0000, 4096));
@@ -55,7 +55,7 @@ fn one_that_is_nowhere_is_asked_for_at_the_loader() {
     let mut found = opened(&only(&stub.link)).observation().firmware.clone();
     assert_eq!((found.path.clone(), found.preload), (None, false));
     // SAFETY: there is none.
-    unsafe { found.ask() };
+    unsafe { found.ask(true) };
     let last = found.attempts.last().unwrap();
     assert_eq!((last.candidate.as_str(), last.origin), ("libkrunfw.so.77", Origin::Loader));
     assert_eq!(last.error.as_ref().unwrap().kind, AttemptKind::Missing);
