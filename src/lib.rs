@@ -51,7 +51,7 @@ mod guest_words;
 mod orders;
 
 pub use capabilities::Capabilities;
-pub use child::vmm_main;
+pub use child::{enter, vmm_main};
 pub use error::{Error, Result};
 pub use helper::Helper;
 pub use launch::{Exit, LaunchOptions, LogTarget, Prepared, Stream, Vm, launch, prepare, prepare_json};

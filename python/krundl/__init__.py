@@ -29,6 +29,8 @@ from ._errors import (
     HelperFailed,
     HelperMismatch,
     HelperNotFound,
+    Internal,
+    InvalidArgument,
     InvalidSpec,
     LibraryChanged,
     LibraryNotFound,
@@ -98,7 +100,7 @@ __version__: str = _krundl.version()
 
 _ERRORS = (
     "CallError Crashed Error GenerationUnknown GuestLost GuestSetup HelperFailed HelperMismatch HelperNotFound"
-    " InvalidSpec LibraryChanged LibraryNotFound NeverUp OsError ReadinessUnknown StartError TimedOut Unsupported"
+    " Internal InvalidArgument InvalidSpec LibraryChanged LibraryNotFound NeverUp OsError ReadinessUnknown StartError TimedOut Unsupported"
     " VmmFailed"
 )
 
@@ -137,6 +139,8 @@ if TYPE_CHECKING:
         "HelperMismatch",
         "HelperNotFound",
         "Inspected",
+        "Internal",
+        "InvalidArgument",
         "InvalidSpec",
         "Kernel",
         "Levels",

@@ -82,7 +82,7 @@ def doctor(
     `mounts` and a `kernel` are judged if given; `compare` is a release to compare with; with `boot` a guest is booted;
     `only` names checks or groups of them. `print(report)` shows what `krundl doctor` does.
 
-    Raises ValueError for a check or a release that there is not.
+    Raises InvalidArgument for a check or a release that there is not.
     """
     from ._reports import DoctorReport
 

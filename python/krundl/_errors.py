@@ -206,6 +206,20 @@ class OsError(Error, OSError):
         self.errno = self.details.get("errno")
 
 
+class InvalidArgument(Error, ValueError):
+    """A function of krundl was given something that it cannot take."""
+
+    code = 600
+    name = "InvalidArgument"
+
+
+class Internal(Error):
+    """krundl itself has failed, which is a mistake in it."""
+
+    code = 601
+    name = "Internal"
+
+
 def _with_codes(base: type[Error]) -> dict[str, type[Error]]:
     found = {base.name: base} if base.code else {}
     for subclass in base.__subclasses__():

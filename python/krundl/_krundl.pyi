@@ -4,6 +4,25 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Literal, final
 
+__all__ = [
+    "Probed",
+    "codes",
+    "doctor",
+    "functions",
+    "inspect",
+    "levels",
+    "missing_filesystems",
+    "mount_commands",
+    "probe",
+    "version",
+    "check",
+    "parse",
+    "plan",
+    "Vm",
+    "Watcher",
+    "launch",
+]
+
 _Path = str | os.PathLike[str] | None
 _File = int | IO[Any] | None
 
@@ -28,7 +47,7 @@ def mount_commands(mount: str, direct: bool, overlay: Mapping[str, str] | None) 
 def missing_filesystems(text: str) -> list[str]: ...
 def parse(spec: str) -> dict[str, Any]: ...
 def check(spec: str, probed: Probed) -> list[dict[str, Any]]: ...
-def plan(spec: str, probed: Probed) -> tuple[dict[str, Any], list[str]]: ...
+def plan(spec: str, probed: Probed) -> tuple[dict[str, Any], list[str], str]: ...
 def launch(
     spec: str,
     probed: Probed,

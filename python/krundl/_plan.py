@@ -37,6 +37,8 @@ class Plan:
     """Sockets that libkrun makes and krundl removes at the end."""
     notes: list[str]
     """What happens on the way that the user may not expect."""
+    text: str
+    """All of it as people read it."""
     data: dict[str, Any]
     """All of it as plain data."""
 
@@ -45,20 +47,17 @@ class Plan:
         return self.data
 
     def __str__(self) -> str:
-        lines = [f"library: {self.library}"]
-        if self.firmware:
-            lines.append(f"firmware, loaded first: {self.firmware}")
-        lines += [f"{number:>3}. {call}" for number, call in enumerate(self.calls, 1)]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        """As `krundl plan` prints it."""
+        return self.text
 
     def __repr__(self) -> str:
         return f"<Plan of {len(self.calls)} calls for {self.library}>"
 
 
-def of(data: dict[str, Any], texts: list[str]) -> Plan:
+def of(data: dict[str, Any], shown: list[str], text: str) -> Plan:
     calls = [
-        Call(function=call["function"], args=call.get("args") or {}, text=text)
-        for call, text in zip(data["calls"], texts, strict=True)
+        Call(function=call["function"], args=call.get("args") or {}, text=line)
+        for call, line in zip(data["calls"], shown, strict=True)
     ]
     known = {name: data[name] for name in ("library", "firmware", "guest", "sockets", "notes")}
-    return Plan(calls=calls, data=data, **known)
+    return Plan(calls=calls, text=text, data=data, **known)

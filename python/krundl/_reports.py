@@ -304,7 +304,7 @@ class FirmwareKernel(Data):
     size: int
     """Its size in bytes."""
     release: str | None
-    """Its release, `6.12.87` for example, from its own banner; None if it has none."""
+    """Its release, `6.12.87` for example, from its own banner; None if it has none or was not looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -628,6 +628,10 @@ class ProbeReport(_ProbeBase):
     """The library that was chosen."""
     levels: Levels
     """How far each group of its functions goes."""
+    can_mount: bool
+    """Whether it shares directories of the host."""
+    can_mount_read_only: bool
+    """Whether it shares them read-only, enforced on the host's side."""
     doubts: list[Doubt]
     """Functions of it that are there and prove nothing."""
     firmware: Firmware

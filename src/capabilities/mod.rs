@@ -137,6 +137,16 @@ impl Capabilities {
         }
     }
 
+    /// Whether it shares directories of the host.
+    pub fn can_mount(&self) -> bool {
+        self.levels.virtiofs >= 1
+    }
+
+    /// Whether it shares them read-only, enforced on the host's side.
+    pub fn can_mount_read_only(&self) -> bool {
+        self.levels.virtiofs >= 3
+    }
+
     /// Whether the library is this release or a later one, as its functions prove: file names do not count.
     pub fn at_least(&self, release: &semver::Version) -> bool {
         self.observation.functions.iter().any(|function| function.since() >= *release)

@@ -1,8 +1,9 @@
-//! What happens in the helper process: the only place where libkrun is called.
+//! What happens in the helper process, or in one that a caller forked for it: the only place where libkrun is called.
 //!
 //! It may abort, hang, or never return; the caller sees that from outside.
 
 mod bootstrap;
+mod here;
 mod one;
 mod parent;
 mod probe;
@@ -10,6 +11,7 @@ mod run;
 mod streams;
 
 pub(crate) use bootstrap::program as guest_program;
+pub use here::enter;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -57,7 +59,7 @@ fn serve(started: &Started) -> ! {
     match (started.mode, request) {
         (Mode::Probe, Request::Probe { options, kernel_release }) => {
             probe::probe(&options, kernel_release, &mut status)
-        },
+        }
         (Mode::Run, Request::Run { plan, how }) => run::run(*plan, &how, extra, status),
         _ => {
             eprintln!("krundl-vmm: the request is not what it was started for");

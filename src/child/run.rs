@@ -18,59 +18,78 @@ pub(super) fn run(plan: Plan, how: &How, extra: Vec<OwnedFd>, mut status: Report
     {
         status.fail("watching the caller's process", &error);
     }
+    // SAFETY: this process exists to run this library; what its constructors do, they do to it alone.
+    let last = unsafe { carry_out(&plan, extra, &mut |said| status.say(said)) };
+    status.say(&last);
+    exit(EXIT_FAILED)
+}
+
+/// Carries out a plan; comes back only when that failed, with the status that says why. `extra` is the log, the channel
+/// where the plan has one, then what the host checks kept open.
+///
+/// # Safety
+/// The constructors of libkrun and libkrunfw run in this process, and `krun_start_enter` ends it.
+pub(super) unsafe fn carry_out(plan: &Plan, extra: Vec<OwnedFd>, say: &mut dyn FnMut(&Status)) -> Status {
     raise_descriptor_limit();
     let told = |call: &Call| matches!(call, Call::AddVirtioConsoleDefault { .. } | Call::SetConsoleOutput { .. });
     let streams = match Streams::new(extra, plan.channel() != Channel::None, plan.calls.iter().any(told)) {
         Ok(streams) => streams,
-        Err(error) => status.fail("arranging the standard streams", &error),
+        Err(error) => return failed("arranging the standard streams", &error),
     };
     if plan.calls.iter().any(|call| matches!(call, Call::Setuid { .. } | Call::Setgid { .. }))
         && let Err(error) = drop_groups()
     {
-        status.fail("dropping the supplementary groups", &error);
+        return failed("dropping the supplementary groups", &error);
     }
-    let share = make_share(&plan, &mut status);
-    // SAFETY: this process exists to run this library; what its constructors do, they do to it alone.
+    let share = match make_share(plan) {
+        Ok(share) => share,
+        Err(error) => {
+            return failed(format!("making the bootstrap share in {}", std::env::temp_dir().display()), &error);
+        }
+    };
+    if let Some(share) = &share {
+        let _ = parent::SHARE.set(share.path.clone());
+        say(&Status::Share { path: share.path.clone() });
+    }
+    // SAFETY: the caller vouches for the constructors.
     let functions = match unsafe { reopen(&plan.library, &plan.identity, plan.firmware.as_deref()) } {
         Ok(functions) => functions,
-        Err(reason) => {
-            status.say(&Status::LibraryChanged { reason });
-            exit(EXIT_FAILED);
-        }
+        Err(reason) => return Status::LibraryChanged { reason },
     };
     match plan.generation {
         Generation::One => {
             let mut caller = Caller::new(&functions, &streams, plan.guest.as_ref(), share.as_ref());
             for (index, call) in plan.calls.iter().enumerate() {
                 let entering = matches!(call, Call::StartEnter {});
-                status.say(&if entering { Status::Entered } else { Status::Calling { index } });
+                say(&if entering { Status::Entered } else { Status::Calling { index } });
                 // SAFETY: reopen gave the functions of the library that was probed as generation one; it is never
                 // closed.
                 let returned = match unsafe { caller.call(call) } {
                     Ok(returned) => returned,
                     Err(NotMade::Missing) => {
                         let reason = format!("{} is not there any more", call.function());
-                        status.say(&Status::LibraryChanged { reason });
-                        exit(EXIT_FAILED);
+                        return Status::LibraryChanged { reason };
                     }
-                    Err(NotMade::Os(error)) => status.fail(format!("preparing {}", call.function()), &error),
+                    Err(NotMade::Os(error)) => return failed(format!("preparing {}", call.function()), &error),
                 };
                 if entering {
-                    status.say(&Status::Returned { returned });
-                    exit(EXIT_FAILED);
+                    return Status::Returned { returned };
                 }
                 if returned < 0 {
-                    status.say(&Status::Refused { index, returned });
-                    exit(EXIT_FAILED);
+                    return Status::Refused { index, returned };
                 }
             }
         }
         Generation::Unknown => {}
     }
-    status.fail("carrying out the plan: it does not start anything", &io::Error::from_raw_os_error(libc::EINVAL))
+    failed("carrying out the plan: it does not start anything", &io::Error::from_raw_os_error(libc::EINVAL))
 }
 
-fn make_share(plan: &Plan, status: &mut Reporter) -> Option<Share> {
+fn failed(what: impl Into<String>, error: &io::Error) -> Status {
+    Status::Failed { what: what.into(), errno: error.raw_os_error().unwrap_or(libc::EIO) }
+}
+
+fn make_share(plan: &Plan) -> io::Result<Option<Share>> {
     let is_bootstrap = |call: &Call| match call {
         Call::AddVirtiofs { dir, .. }
         | Call::AddVirtiofs2 { dir, .. }
@@ -80,22 +99,13 @@ fn make_share(plan: &Plan, status: &mut Reporter) -> Option<Share> {
         }
         _ => false,
     };
-    if !plan.calls.iter().any(is_bootstrap) {
-        return None;
-    }
+    let Some(guest) = plan.guest.as_ref().filter(|_| plan.calls.iter().any(is_bootstrap)) else { return Ok(None) };
     let owner = plan.calls.iter().fold((None, None), |(uid, gid), call| match call {
         Call::Setuid { uid } => (Some(*uid), gid),
         Call::Setgid { gid } => (uid, Some(*gid)),
         _ => (uid, gid),
     });
-    match Share::make(plan.guest.as_ref()?, owner) {
-        Ok(share) => {
-            let _ = parent::SHARE.set(share.path.clone());
-            status.say(&Status::Share { path: share.path.clone() });
-            Some(share)
-        }
-        Err(error) => status.fail(format!("making the bootstrap share in {}", std::env::temp_dir().display()), &error),
-    }
+    Share::make(guest, owner).map(Some)
 }
 
 /// libkrun changes user and group and leaves these.

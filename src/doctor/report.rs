@@ -69,6 +69,10 @@ pub struct ProbeReport {
     pub library: LibraryReport,
     /// How far each group of its functions goes.
     pub levels: Levels,
+    /// Whether it shares directories of the host.
+    pub can_mount: bool,
+    /// Whether it shares them read-only, enforced on the host's side.
+    pub can_mount_read_only: bool,
     /// Functions of it that are there and prove nothing.
     pub doubts: Vec<Doubt>,
     /// The libkrunfw that it asks for.
@@ -90,6 +94,8 @@ impl ProbeReport {
             krundl_version: env!("CARGO_PKG_VERSION"),
             library: LibraryReport::new(capabilities),
             levels: capabilities.levels.clone(),
+            can_mount: capabilities.can_mount(),
+            can_mount_read_only: capabilities.can_mount_read_only(),
             doubts: capabilities.doubts.clone(),
             firmware: capabilities.observation.firmware.clone(),
             attempts: probed.attempts.clone(),
@@ -180,6 +186,11 @@ impl Report {
     pub fn count(&self, status: Status) -> usize {
         self.checks.iter().filter(|check| check.status == status).count()
     }
+}
+
+/// What a probe alone finds, as JSON: a [`ProbeReport`].
+pub fn probed_as_json(probed: &Probed) -> String {
+    serde_json::to_string_pretty(&ProbeReport::new(probed)).expect("a report is plain data")
 }
 
 impl LibraryReport {

@@ -23,6 +23,13 @@ macro_rules! codes {
     };
 }
 
+impl Code {
+    /// Its row in [`CODES`].
+    pub fn info(self) -> &'static CodeInfo {
+        CODES.iter().find(|info| info.code == self).expect("every code has its row")
+    }
+}
+
 /// A row of [`CODES`].
 #[derive(Clone, Copy, Debug)]
 pub struct CodeInfo {
@@ -71,6 +78,10 @@ codes! {
     ReadinessUnknown = 407, fix "Install a libkrun with krun_add_vsock_port (1.8.0).";
     /// The operating system refused something that krundl itself needs.
     Os = 500, fix "The message says what was refused.";
+    /// A function of krundl was given something that it cannot take.
+    InvalidArgument = 600, fix "The message names the argument or option.";
+    /// krundl itself has failed, which is a mistake in it.
+    Internal = 601, fix "Report it with the message.";
 }
 
 #[cfg(test)]

@@ -211,6 +211,22 @@ pub enum Error {
         /// The operating system's answer.
         source: std::io::Error,
     },
+
+    /// A function of krundl was given something that it cannot take.
+    #[error("{argument}: {reason}")]
+    InvalidArgument {
+        /// Which argument or option.
+        argument: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// krundl itself has failed, which is a mistake in it. What was asked for did not happen.
+    #[error("krundl failed, which is a mistake in krundl: {message}")]
+    Internal {
+        /// What it said.
+        message: String,
+    },
 }
 
 fn start_meaning(errno: i32) -> String {
@@ -246,6 +262,8 @@ impl Error {
             Error::TimedOut { .. } => Code::TimedOut,
             Error::ReadinessUnknown { .. } => Code::ReadinessUnknown,
             Error::Os { .. } => Code::Os,
+            Error::InvalidArgument { .. } => Code::InvalidArgument,
+            Error::Internal { .. } => Code::Internal,
         }
     }
 
@@ -255,6 +273,47 @@ impl Error {
             Error::InvalidSpec { problems } | Error::Unsupported { problems } => problems,
             _ => &[],
         }
+    }
+
+    /// The candidates of [`Error::LibraryNotFound`]; empty for all others.
+    pub fn attempts(&self) -> &[Attempt] {
+        match self {
+            Error::LibraryNotFound { attempts } => attempts,
+            _ => &[],
+        }
+    }
+
+    /// The function of libkrun that refused, or during which its process died or was given up.
+    pub fn function(&self) -> Option<Function> {
+        match self {
+            Error::Call { function, .. } => Some(*function),
+            Error::Start { .. } => Some(Function::krun_start_enter),
+            Error::Crashed { during, .. } | Error::TimedOut { during, .. } => *during,
+            _ => None,
+        }
+    }
+
+    /// The positive errno that libkrun or the operating system gave.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Error::Call { errno, .. } | Error::Start { errno, .. } => Some(*errno),
+            Error::Os { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    /// As JSON, the same for every language: `{"error": {"code", "name", "message"}, "problems": [...]}`, with
+    /// `attempts` where there are any.
+    pub fn to_json(&self) -> String {
+        let code = self.code();
+        let mut value = serde_json::json!({
+            "error": {"code": code as u32, "name": code, "message": self.to_string()},
+            "problems": self.problems(),
+        });
+        if let Error::LibraryNotFound { attempts } = self {
+            value["attempts"] = serde_json::json!(attempts);
+        }
+        serde_json::to_string_pretty(&value).expect("an error is plain data")
     }
 
     /// What libkrun, its process or the guest's kernel wrote, where that is part of the error.
@@ -280,6 +339,11 @@ impl Error {
         } else {
             Error::InvalidSpec { problems }
         }
+    }
+
+    /// An argument that cannot be taken.
+    pub fn argument(argument: impl Into<String>, reason: impl Into<String>) -> Error {
+        Error::InvalidArgument { argument: argument.into(), reason: reason.into() }
     }
 
     /// An operating-system error with what was tried.

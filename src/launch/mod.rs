@@ -16,6 +16,7 @@ pub use options::{LaunchOptions, LogTarget, Stream};
 pub use outcome::Exit;
 pub use prepare::{Prepared, prepare, prepare_json, prepare_parsed};
 pub use start::{launch, start};
+pub(crate) use state::failure_of;
 pub(crate) use terminal::SavedTerminal;
 pub use vm::{Interrupted, Vm};
 pub use watch::Watch;

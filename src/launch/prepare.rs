@@ -16,6 +16,18 @@ pub struct Prepared {
     pub held: Vec<OwnedFd>,
 }
 
+impl Prepared {
+    /// A copy, so that the same plan can be launched more than once.
+    ///
+    /// # Errors
+    /// [`Error::Os`] when this process has no descriptors left.
+    pub fn try_clone(&self) -> Result<Prepared> {
+        let held = self.held.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>();
+        let held = held.map_err(|error| Error::os("copying what the plan keeps open", error))?;
+        Ok(Prepared { plan: self.plan.clone(), held })
+    }
+}
+
 /// Checks a spec against this host and negotiates it with a library.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,25 +226,10 @@ impl State {
     pub(super) fn failure(&self) -> Error {
         let ended = self.ended.unwrap_or(Ended::Unknown);
         let words = self.words();
-        match &self.progress.failure {
-            Some(Status::Refused { index, returned }) => {
-                let call = self.calls.get(*index);
-                return Error::Call {
-                    function: call.map_or(Function::krun_start_enter, Call::function),
-                    args: call.map(Call::args).unwrap_or_default(),
-                    errno: returned.wrapping_neg(),
-                    words,
-                };
-            }
-            Some(Status::Returned { returned }) => return Error::Start { errno: returned.wrapping_neg(), words },
-            Some(Status::LibraryChanged { reason }) => {
-                return Error::LibraryChanged { path: self.library.clone(), reason: reason.clone() };
-            }
-            Some(Status::Failed { what, errno }) => {
-                let reason = format!("{what}: {}", crate::errno::describe(*errno));
-                return Error::HelperFailed { helper: self.helper.path.clone(), reason, words };
-            }
-            _ => {}
+        let told = self.progress.failure.as_ref();
+        let told = told.and_then(|last| failure_of(last, &self.calls, &self.library, &self.helper.path, words.clone()));
+        if let Some(error) = told {
+            return error;
         }
         if !self.inbox.greeted() {
             return self.mismatch(format!("it {ended} without a word of krundl's{words}"));
@@ -265,6 +250,28 @@ impl State {
         }
         Some(self.calls.get(self.progress.calling?)?.function())
     }
+}
+
+/// The error that a process's last status stands for; `None` where it is none. `process` is its program.
+pub(crate) fn failure_of(last: &Status, calls: &[Call], library: &Path, process: &Path, words: Words) -> Option<Error> {
+    Some(match last {
+        Status::Refused { index, returned } => {
+            let call = calls.get(*index);
+            Error::Call {
+                function: call.map_or(Function::krun_start_enter, Call::function),
+                args: call.map(Call::args).unwrap_or_default(),
+                errno: returned.wrapping_neg(),
+                words,
+            }
+        }
+        Status::Returned { returned } => Error::Start { errno: returned.wrapping_neg(), words },
+        Status::LibraryChanged { reason } => Error::LibraryChanged { path: library.to_owned(), reason: reason.clone() },
+        Status::Failed { what, errno } => {
+            let reason = format!("{what}: {}", crate::errno::describe(*errno));
+            Error::HelperFailed { helper: process.to_owned(), reason, words }
+        }
+        _ => return None,
+    })
 }
 
 /// Sends a signal to our own child; through its pidfd where there is one, which cannot mean another process even when

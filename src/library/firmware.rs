@@ -189,7 +189,11 @@ unsafe fn kernel(firmware: Handle, release: bool) -> Option<FirmwareKernel> {
     }
     // SAFETY: libkrunfw says that so many bytes lie there, which libkrun copies into the guest; nobody changes them.
     let image = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>().cast_const(), size) };
-    Some(FirmwareKernel { load_address: load, size: size as u64, release: release.then(|| kernel_release(image)).flatten() })
+    Some(FirmwareKernel {
+        load_address: load,
+        size: size as u64,
+        release: release.then(|| kernel_release(image)).flatten(),
+    })
 }
 
 /// The release in a kernel's banner, `Linux version 6.12.87 (builder) ...`.

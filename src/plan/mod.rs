@@ -8,6 +8,7 @@ mod devices;
 mod guest;
 pub mod ledger;
 mod one;
+mod text;
 
 use std::path::PathBuf;
 
@@ -51,6 +52,31 @@ impl Plan {
     /// The way from the guest to the host.
     pub fn channel(&self) -> Channel {
         self.guest.as_ref().map_or(Channel::None, |guest| guest.channel)
+    }
+
+    /// The same without the way from the guest to the host, for a process that nobody watches.
+    #[must_use]
+    pub fn without_channel(mut self) -> Plan {
+        let is_channel = |call: &Call| match call {
+            Call::AddVsockPort { socket, .. } => *socket == Socket::Ours(Fd::Channel),
+            Call::AddConsolePortInout { output, .. } => *output == Some(Fd::Channel),
+            _ => false,
+        };
+        self.calls.retain(|call| !is_channel(call));
+        // A console that had no other port has none left.
+        let is_port = |call: Option<&Call>| {
+            matches!(call, Some(Call::AddConsolePortInout { .. } | Call::AddConsolePortTty { .. }))
+        };
+        let bare = |at: &usize| {
+            matches!(self.calls[*at], Call::AddVirtioConsoleMultiport {}) && !is_port(self.calls.get(at + 1))
+        };
+        if let Some(bare) = (0..self.calls.len()).find(bare) {
+            self.calls.remove(bare);
+        }
+        if let Some(guest) = &mut self.guest {
+            guest.channel = Channel::None;
+        }
+        self
     }
 }
 

@@ -4,15 +4,14 @@ use pyo3::prelude::*;
 use serde_json::{Value, json};
 
 use super::convert::to_python;
-use crate::error::{CODES, Error};
+use crate::error::Error;
 
 /// The class by the code's name, with everything that the error holds in `details`.
 pub fn to_python_error(py: Python<'_>, error: &Error) -> PyErr {
     let made = || -> PyResult<Bound<'_, PyAny>> {
         let make = py.import("krundl._errors")?.getattr("make")?;
         let code = error.code();
-        let name = CODES.iter().find(|info| info.code == code).map_or("Error", |info| info.name);
-        make.call1((name, code as u32, error.to_string(), to_python(py, &details(error))?))
+        make.call1((code.info().name, code as u32, error.to_string(), to_python(py, &details(error))?))
     };
     match made() {
         Ok(exception) => PyErr::from_value(exception),
@@ -49,6 +48,8 @@ fn details(error: &Error) -> Value {
         }
         Error::ReadinessUnknown { reason } => json!({"reason": reason}),
         Error::Os { what, source } => json!({"what": what, "errno": source.raw_os_error()}),
+        Error::InvalidArgument { argument, reason } => json!({"argument": argument, "reason": reason}),
+        Error::Internal { message } => json!({"reason": message}),
     };
     if let Some(words) = error.words() {
         details["log"] = json!(words.as_str());

@@ -76,7 +76,8 @@ pub fn doctor<'py>(
     let probe = options(library, directory, helper, timeout)?;
     let mounts = from_json("mounts", mounts).map_err(|error| to_python_error(py, &error))?;
     let options = doctors::Options { probe, mounts, kernel, compare, boot, only };
-    let report = py.detach(|| doctors::doctor(&options)).map_err(PyValueError::new_err)?;
+    let report =
+        detached(py, || doctors::doctor(&options).map_err(|reason| Error::argument("the doctor's options", reason)))?;
     let text = report.as_text(Style { checks_only: !options.only.is_empty(), ..Style::default() });
     Ok((to_python(py, &report)?, text))
 }

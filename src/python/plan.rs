@@ -27,10 +27,10 @@ pub fn check<'py>(py: Python<'py>, spec: &str, probed: &Probed) -> PyResult<Boun
     to_python(py, &problems)
 }
 
-/// The plan, and its calls as a person would write them.
+/// The plan, its calls as a person would write them, and all of it as text.
 #[pyfunction]
-pub fn plan<'py>(py: Python<'py>, spec: &str, probed: &Probed) -> PyResult<(Bound<'py, PyAny>, Vec<String>)> {
+pub fn plan<'py>(py: Python<'py>, spec: &str, probed: &Probed) -> PyResult<(Bound<'py, PyAny>, Vec<String>, String)> {
     let Prepared { plan, .. } = detached(py, || prepare_json(spec, &probed.0.capabilities))?;
     let calls = plan.calls.iter().map(ToString::to_string).collect();
-    Ok((to_python(py, &plan)?, calls))
+    Ok((to_python(py, &plan)?, calls, plan.to_string()))
 }

@@ -6,6 +6,7 @@ mod callers;
 mod calls;
 mod endings;
 mod failures;
+mod here;
 mod leftovers;
 mod streams;
 mod threads;

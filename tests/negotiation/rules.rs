@@ -254,3 +254,25 @@ fn a_plan_travels_as_json() {
     let is_bootstrap = |shared: &Shared| matches!(shared, Shared::Bootstrap { .. });
     assert!(is_bootstrap(&serde_json::from_str::<Shared>(r#"{"bootstrap": true}"#).unwrap()));
 }
+
+#[test]
+fn a_plan_without_its_channel_calls_for_nothing_of_it() {
+    let kernel = json!({"kernel": {"path": "/boot/vmlinux"}});
+    let with_port = json!({"kernel": {"path": "/boot/vmlinux"}, "console_ports": [{"name": "more", "output": "/x"}]});
+    for (fields, channel, consoles) in [
+        (json!({}), Channel::Vsock { port: krundl::plan::CHANNEL_PORT }, 0),
+        (kernel, Channel::Port, 0),
+        (with_port, Channel::Port, 1),
+    ] {
+        let with = plan(&spec(fields), &library("1.19.7"));
+        assert_eq!(with.channel(), channel);
+        let without = with.clone().without_channel();
+        assert_eq!(without.channel(), Channel::None);
+        let text = serde_json::to_string(&without.calls).unwrap();
+        assert!(!text.contains("channel") && !text.contains("\"krundl\""), "{text}");
+        let of = |name: &str| names(&without).iter().filter(|found| **found == name).count();
+        assert_eq!(of("krun_add_virtio_console_multiport"), consoles);
+        assert_eq!(of("krun_add_console_port_inout"), consoles);
+        assert!(without.calls.iter().all(|call| with.calls.contains(call)));
+    }
+}

@@ -61,7 +61,7 @@ pub fn doctor_schema() -> String {
 pub fn errors_markdown() -> String {
     let mut text = "<!-- Written by `cargo xtask generate` from src/error/code.rs. -->\n\
          # Errors and their codes\n\n\
-         One table for Rust (`Error::code`), JSON, Python (`krundl.Error.code`), and later C. Numbers are never reused.\n\n\
+         One table for Rust (`Error::code`), C (`krundl_status`), Python and JSON. Numbers are never reused.\n\n\
          | Code | Name | Cause | What mends it |\n| --- | --- | --- | --- |\n"
         .to_owned();
     for info in krundl::error::CODES {

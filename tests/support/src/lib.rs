@@ -1,5 +1,7 @@
-//! What krundl's tests share: libraries that look like libkrun and say how they were called, and roots for guests.
+//! What krundl's tests share: libraries that look like libkrun and say how they were called, roots for guests, and the
+//! cases that have the same answers in every language.
 
+pub mod cases;
 mod root;
 pub mod stubs;
 
