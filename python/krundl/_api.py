@@ -36,17 +36,19 @@ def probe(
     directory: HostPath | None = None,
     helper: HostPath | None = None,
     timeout: float = 10.0,
+    kernel_release: bool = False,
 ) -> ProbeReport:
     """Opens libkrun in a child process and tells what it can do.
 
     `library` is a file and `directory` a place to search instead of the usual ones; `helper` is the krundl-vmm to do it
-    with. `timeout` is how many seconds each candidate may take to open.
+    with. `timeout` is how many seconds each candidate may take to open. With `kernel_release` the report has the release
+    of the guest's kernel, too (`firmware.kernel`), which takes as long as all the rest.
 
     Raises LibraryNotFound with every attempt.
     """
     from ._reports import ProbeReport
 
-    data, probed = _krundl.probe(library, directory, helper, timeout)
+    data, probed = _krundl.probe(library, directory, helper, timeout, kernel_release)
     report = ProbeReport.from_dict(data)
     report._remember(probed)
     return report
@@ -56,7 +58,7 @@ def _probed(
     probe_report: ProbeReport | None, library: HostPath | None, helper: HostPath | None
 ) -> _krundl.Probed:
     if probe_report is None:
-        return _krundl.probe(library, None, helper, 10.0)[1]
+        return _krundl.probe(library, None, helper, 10.0, False)[1]
     if library is not None:
         raise ValueError("a probe has its library: give one or the other")
     if probe_report._probed is None:

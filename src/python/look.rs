@@ -37,22 +37,24 @@ pub fn options(
     directory: Option<PathBuf>,
     helper: Option<PathBuf>,
     timeout: f64,
+    kernel_release: bool,
 ) -> PyResult<ProbeOptions> {
     let timeout = seconds("timeout", timeout)?;
-    Ok(ProbeOptions { library, directory, helper, timeout, environment: None })
+    Ok(ProbeOptions { library, directory, helper, timeout, kernel_release, ..ProbeOptions::default() })
 }
 
 /// The report and what it was made from.
 #[pyfunction]
-#[pyo3(signature = (library, directory, helper, timeout))]
+#[pyo3(signature = (library, directory, helper, timeout, kernel_release))]
 pub fn probe<'py>(
     py: Python<'py>,
     library: Option<PathBuf>,
     directory: Option<PathBuf>,
     helper: Option<PathBuf>,
     timeout: f64,
+    kernel_release: bool,
 ) -> PyResult<(Bound<'py, PyAny>, Probed)> {
-    let options = options(library, directory, helper, timeout)?;
+    let options = options(library, directory, helper, timeout, kernel_release)?;
     let probed = detached(py, || probes::probe_isolated(&options))?;
     Ok((to_python(py, &ProbeReport::new(&probed))?, Probed(probed)))
 }
@@ -73,7 +75,7 @@ pub fn doctor<'py>(
     boot: bool,
     only: Vec<String>,
 ) -> PyResult<(Bound<'py, PyAny>, String)> {
-    let probe = options(library, directory, helper, timeout)?;
+    let probe = options(library, directory, helper, timeout, true)?;
     let mounts = from_json("mounts", mounts).map_err(|error| to_python_error(py, &error))?;
     let options = doctors::Options { probe, mounts, kernel, compare, boot, only };
     let report =
