@@ -112,6 +112,11 @@ class _Logged(Error):
         """What libkrun, its process or the guest's kernel wrote: the end of it, without control characters."""
         return str(self.details.get("log", ""))
 
+    @property
+    def function(self) -> str | None:
+        """The function of libkrun that refused, or in which its process died or was given up; None if not known."""
+        return self.details.get("function")
+
 
 class HelperFailed(_Logged):
     """The helper could not be started, or stopped in the middle of a sentence."""
@@ -125,11 +130,6 @@ class CallError(_Logged):
 
     code = 400
     name = "Call"
-
-    @property
-    def function(self) -> str:
-        """The function."""
-        return str(self.details.get("function", ""))
 
     @property
     def errno(self) -> int:

@@ -153,6 +153,13 @@ impl Vm {
         if state.ended.is_some() { state.outcome().map(Some) } else { Ok(None) }
     }
 
+    /// The error of having waited in vain for `what`, for callers who wait by themselves.
+    pub fn timed_out(&self, what: &'static str, after: Duration) -> Error {
+        let mut state = self.state();
+        state.drain();
+        state.timed_out(what, Some(after))
+    }
+
     /// Asks the VM's process to end (SIGTERM): libkrun ends at once, the guest is not asked.
     ///
     /// # Errors

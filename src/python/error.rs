@@ -38,19 +38,24 @@ fn details(error: &Error) -> Value {
             json!({"helper": helper.to_string_lossy(), "caller": caller.to_string_lossy(), "reason": reason})
         }
         Error::HelperFailed { helper, reason, .. } => json!({"helper": helper.to_string_lossy(), "reason": reason}),
-        Error::Call { function, args, errno, .. } => json!({"function": function, "args": args, "errno": errno}),
-        Error::Start { errno, .. } => json!({"errno": errno}),
-        Error::Crashed { ended, during, .. } => json!({"ended": ended, "during": during}),
-        Error::NeverUp { ended, .. } | Error::GuestLost { ended, .. } => json!({"ended": ended}),
-        Error::GuestSetup { message, .. } => json!({"reason": message}),
-        Error::TimedOut { what, after, during, .. } => {
-            json!({"what": what, "after": after.as_secs_f64(), "during": during})
+        Error::Call { args, .. } => json!({"args": args}),
+        Error::Start { .. } => json!({}),
+        Error::Crashed { ended, .. } | Error::NeverUp { ended, .. } | Error::GuestLost { ended, .. } => {
+            json!({"ended": ended})
         }
+        Error::GuestSetup { message, .. } => json!({"reason": message}),
+        Error::TimedOut { what, after, .. } => json!({"what": what, "after": after.as_secs_f64()}),
         Error::ReadinessUnknown { reason } => json!({"reason": reason}),
-        Error::Os { what, source } => json!({"what": what, "errno": source.raw_os_error()}),
+        Error::Os { what, .. } => json!({"what": what}),
         Error::InvalidArgument { argument, reason } => json!({"argument": argument, "reason": reason}),
         Error::Internal { message } => json!({"reason": message}),
     };
+    if let Some(function) = error.function() {
+        details["function"] = json!(function);
+    }
+    if let Some(errno) = error.errno() {
+        details["errno"] = json!(errno);
+    }
     if let Some(words) = error.words() {
         details["log"] = json!(words.as_str());
     }

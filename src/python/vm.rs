@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::convert::{Target, log_file, python_file, seconds, timeout, to_python};
 use super::error::{detached, to_python_error};
 use super::look::Probed;
-use crate::error::{Error, Words};
+use crate::error::Error;
 use crate::launch::{self as launching, Watch};
 use crate::{Exit, LaunchOptions, LogTarget, Stream, prepare_json};
 
@@ -138,9 +138,8 @@ impl Vm {
             "ready" => "the guest's first word",
             _ => "the VM's end",
         };
-        let after = seconds("timeout", after)?;
-        let words = Words::quote(&self.own()?.log());
-        Ok(to_python_error(py, &Error::TimedOut { what, after, during: None, words }))
+        let error = self.own()?.timed_out(what, seconds("timeout", after)?);
+        Ok(to_python_error(py, &error))
     }
 
     fn terminate(&self, py: Python<'_>) -> PyResult<()> {
