@@ -161,14 +161,14 @@ class Crashed(VmmFailed):
 
 
 class NeverUp(VmmFailed):
-    """The VM ended without the guest ever having been up: the workload did not run."""
+    """The VM ended without the guest ever having been up."""
 
     code = 403
     name = "NeverUp"
 
 
 class GuestSetup(VmmFailed):
-    """krundl's program in the guest could not prepare the workload."""
+    """Our program in the guest could not prepare the workload."""
 
     code = 404
     name = "GuestSetup"
