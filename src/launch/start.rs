@@ -76,7 +76,7 @@ pub fn start(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
     drop((log_given, channel_given, held));
 
     let Running { child, status } = running;
-    let vm = Vm::new(State {
+    Ok(Vm::new(State {
         pidfd: pidfd(&child).map(Arc::new),
         child,
         helper,
@@ -93,7 +93,5 @@ pub fn start(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
         ended: None,
         stopped: Vec::new(),
         wake,
-    });
-    vm.wait_entered(options.start_timeout)?;
-    Ok(vm)
+    }))
 }

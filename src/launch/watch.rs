@@ -1,25 +1,30 @@
 //! For event loops, which wait on descriptors and not in [`Vm::wait`].
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::vm::Vm;
+use super::wake::Bell;
 
 /// One who waits for a VM with an event loop of its own: get the [`Watch::descriptors`], then look ([`Vm::try_wait`],
 /// [`Vm::is_entered`], [`Vm::wait_ready`] with no time), and if that was not it yet, wait until one of them is readable
 /// and begin again. Looking takes what has come, as somebody must: the guest waits for its last word to be heard.
-#[derive(Debug)]
 pub struct Watch {
     vm: Arc<Vm>,
     id: u64,
+    /// Rings when somebody else has taken the news.
+    bell: Arc<Bell>,
 }
 
 impl Watch {
     /// Begins to wait.
-    pub fn new(vm: Arc<Vm>) -> Watch {
-        let id = vm.state().wake.enter();
-        Watch { vm, id }
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn new(vm: Arc<Vm>) -> io::Result<Watch> {
+        let (id, bell) = vm.state().wake.listen()?;
+        Ok(Watch { vm, id, bell })
     }
 
     /// Copies of everything that may have news until the next look; the caller closes them.
@@ -27,14 +32,21 @@ impl Watch {
     /// # Errors
     /// There are no descriptors left.
     pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
-        let mut state = self.vm.state();
-        state.wake.seen(self.id);
-        state.watched().iter().map(|fd| (**fd).as_fd().try_clone_to_owned()).collect()
+        self.bell.hush();
+        let state = self.vm.state();
+        let sources = state.sources().map(|fd| (*fd).as_fd().try_clone_to_owned());
+        sources.chain([self.bell.as_fd().try_clone_to_owned()]).collect()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.vm.state().wake.leave(self.id);
+        self.vm.state().wake.unlisten(self.id);
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("vm", &self.vm).finish_non_exhaustive()
     }
 }

@@ -171,7 +171,7 @@ impl Vm {
 
     /// Begins to wait on behalf of an event loop.
     fn watch(&self) -> PyResult<Watcher> {
-        Ok(Watcher { watch: Some(Watch::new(self.own()?)), owner: self.owner })
+        Ok(Watcher { watch: Some(Watch::new(self.own()?)?), owner: self.owner })
     }
 
     /// Lets the VM run on.
