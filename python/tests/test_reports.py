@@ -8,10 +8,12 @@ import pickle
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import krundl
 import pytest
 from krundl import _krundl
+from krundl._data import Data
 
 from .conftest import Stubs
 
@@ -27,17 +29,19 @@ def test_a_probe_tells_what_a_library_can_do(stubs: Stubs) -> None:
 
 
 def test_a_report_is_plain_data_as_well(stubs: Stubs) -> None:
-    for report in (krundl.probe(stubs["1.18.0"]), krundl.doctor(stubs["1.18.0"]), *krundl.inspect(stubs["1.18.0"])):
+    library = stubs["1.18.0"]
+    reports: list[Data] = [krundl.probe(library), krundl.doctor(library), *krundl.inspect(library)]
+    for report in reports:
         data = report.as_dict()
         assert json.loads(report.to_json()) == data
         assert type(report).from_dict(data).as_dict() == data
         with pytest.raises(dataclasses.FrozenInstanceError):
-            report.attempts = []  # type: ignore[misc, union-attr]
+            setattr(report, "attempts", [])  # noqa: B010
 
 
 def test_the_doctors_report_is_the_command_lines(stubs: Stubs) -> None:
     krundl_program = Path(_vmm()).parent / "krundl"
-    command = [krundl_program, "doctor", "--library", stubs["1.18.0"], "--json"]
+    command = [str(krundl_program), "doctor", "--library", stubs["1.18.0"], "--json"]
     printed = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout
     ours, theirs = krundl.doctor(stubs["1.18.0"]).as_dict(), json.loads(printed)
     # How long ago is another answer each time.
@@ -102,7 +106,7 @@ def test_what_comes_from_a_machine_is_escaped(stubs: Stubs, tmp_path: Path) -> N
     library = evil / "libkrun.so.1.19.7"
     library.write_bytes(Path(stubs["1.19.7"]).read_bytes())
     (evil / "text").write_text("no library")
-    pages = [krundl.probe(library), krundl.doctor(library), *krundl.inspect(library, evil / "text")]
+    pages: list[Any] = [krundl.probe(library), krundl.doctor(library), *krundl.inspect(library, evil / "text")]
     pages += [krundl.doctor(evil / "text"), krundl.probe(library).library]
     for report in pages:
         page = report._repr_html_()

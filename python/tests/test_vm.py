@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import krundl
@@ -56,11 +57,12 @@ def test_a_vm_that_runs_has_no_return_code(stubs: Stubs) -> None:
 
 
 def test_a_vm_is_stopped(stubs: Stubs) -> None:
-    for stop, status in [
+    stops: list[tuple[Callable[[krundl.Vm], object], int]] = [
         (krundl.Vm.terminate, 143),
         (krundl.Vm.kill, 137),
         (krundl.Vm.stop, 143),
-    ]:
+    ]
+    for stop, status in stops:
         with stubs.launch("runs") as vm:
             vm.wait_ready(10)
             stop(vm)

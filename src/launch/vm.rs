@@ -281,7 +281,13 @@ impl Vm {
                 None => self.state().deaf(),
             };
             if ended {
-                self.state().reap();
+                let mut state = self.state();
+                // What it said before its end comes first: a caller who waits for no more may want to reap it.
+                state.drain();
+                if until(&state) {
+                    return Ok(Waited::Happened);
+                }
+                state.reap();
             }
         }
     }
