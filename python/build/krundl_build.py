@@ -57,7 +57,7 @@ def with_programs_directory() -> None:
 
 def build_programs() -> list[Path]:
     """Builds the programs and puts them where maturin takes them from."""
-    command = ["cargo", "build", "--locked", "--profile", PROFILE, "--package", "krundl", "--bins"]
+    command = ["cargo", "build", "--profile", PROFILE, "--package", "krundl", "--bins"]
     command += ["--message-format", "json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
     found = {}

@@ -10,8 +10,7 @@ from typing import Any
 
 import krundl
 import pytest
-
-from .conftest import Stubs
+from support import Stubs
 
 NOWHERE = {"stdin": krundl.DEVNULL, "stdout": krundl.DEVNULL, "stderr": krundl.DEVNULL}
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import krundl
 import pytest
-
-from .conftest import built
+from support import built
 
 ASKED = ("found", "calls", "ready", "error", "exit")
 

@@ -8,8 +8,7 @@ import re
 import krundl
 import pytest
 from krundl import _errors, _krundl
-
-from .conftest import REPOSITORY, Stubs
+from support import REPOSITORY, Stubs
 
 
 def documented() -> list[tuple[int, str]]:

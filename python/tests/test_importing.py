@@ -10,8 +10,7 @@ from typing import Any
 
 import krundl
 import pytest
-
-from .conftest import Stubs
+from support import Stubs
 
 HEAVY = {"asyncio", "ctypes", "dataclasses", "inspect", "json", "re", "selectors", "socket", "subprocess", "typing"}
 

@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import krundl
 import pytest
-
-from .conftest import Stubs
+from support import Stubs
 
 
 def test_nothing_is_left_after_fifty_launches(stubs: Stubs, nothing_is_left: None) -> None:

@@ -14,8 +14,7 @@ import krundl
 import pytest
 from krundl import _krundl
 from krundl._data import Data
-
-from .conftest import Stubs
+from support import Stubs
 
 
 def test_a_probe_tells_what_a_library_can_do(stubs: Stubs) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import krundl
 import pytest
-
-from .conftest import Stubs
+from support import Stubs
 
 # More than any pipe holds, in both directions at once.
 MUCH = bytes(range(256)) * 4096 * 2

@@ -12,8 +12,7 @@ import krundl
 import pytest
 from krundl import _reports, _spec
 from krundl._data import Data
-
-from .conftest import REPOSITORY, Stubs
+from support import REPOSITORY, Stubs
 
 SPECIAL = {"Report": "DoctorReport"}
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import krundl
 import pytest
-
-from .conftest import Stubs
+from support import Stubs
 
 
 def test_a_workloads_status_is_the_return_code(stubs: Stubs) -> None:

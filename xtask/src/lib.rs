@@ -20,6 +20,7 @@ pub mod guest_root;
 pub mod lab;
 pub mod libkrun;
 pub mod project;
+pub mod python;
 pub mod python_types;
 pub mod test;
 

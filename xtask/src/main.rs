@@ -29,6 +29,9 @@ enum Task {
         /// Only the guests in the lab, and of those only the ones with this in their names
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "")]
         guests: Option<String>,
+        /// Only the Python package: its wheel, its types, its tests, its guests in the lab
+        #[arg(long, conflicts_with = "guests")]
+        python: bool,
     },
     /// Measure what krundl costs, beside C programs that do the same by hand
     Bench {
@@ -122,7 +125,9 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
-        Task::Test { full, guests } => xtask::test::test(&cache, &xtask::test::Selection { full, guests })?,
+        Task::Test { full, guests, python } => {
+            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python })?;
+        }
         Task::Bench { quick, write, filter } => {
             xtask::bench::bench(&cache, &xtask::bench::Selection { quick, filter, write })?;
         }

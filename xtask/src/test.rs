@@ -31,6 +31,8 @@ pub struct Selection {
     pub full: bool,
     /// Only the guests in the lab, and of those only the ones with this in their names.
     pub guests: Option<String>,
+    /// Only the Python package.
+    pub python: bool,
 }
 
 /// Runs the tests.
@@ -40,10 +42,16 @@ pub struct Selection {
 pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     let started = Instant::now();
     let skips = Skips::new()?;
-    if selection.guests.is_none() {
+    if selection.guests.is_none() && !selection.python {
         without_guests(&skips)?;
     }
-    guests(cache, selection, &skips)?;
+    if selection.guests.is_none() {
+        step("the Python package (about 4 minutes, and 4 more the first time)");
+        crate::python::test(cache)?;
+    }
+    if !selection.python {
+        guests(cache, selection, &skips)?;
+    }
     skips.judge()?;
     eprintln!("\n==> all tests passed in {} s", started.elapsed().as_secs());
     Ok(())
