@@ -32,7 +32,7 @@ class Error(Exception):
         return self.message
 
     def as_dict(self) -> dict[str, Any]:
-        """The error as plain data, with the names that the command line's JSON has."""
+        """The error as plain data: `code`, `name`, `message`, and what is in `details`."""
         return {"code": self.code, "name": self.name, "message": self.message, **self.details}
 
 

@@ -1,5 +1,7 @@
 //! The one way from our errors to Python's.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 
@@ -21,7 +23,17 @@ pub fn to_python_error(py: Python<'_>, error: &Error) -> PyErr {
 
 /// Runs what may block without the GIL.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
-    py.detach(work).map_err(|error| to_python_error(py, &error))
+    py.detach(|| guarded(work)).map_err(|error| to_python_error(py, &error))
+}
+
+/// A panic of ours is an error like others: what PyO3 would make of it passes by every `except Exception`.
+pub fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    // Nothing that it may have left half done is used again but a Vm, whose lock survives a panic.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned());
+        Err(Error::Internal { message })
+    })
 }
 
 fn details(error: &Error) -> Value {

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use serde_json::{Value, json};
 
 use super::convert::{Target, log_file, python_file, seconds, timeout, to_python};
-use super::error::{detached, to_python_error};
+use super::error::{detached, guarded, to_python_error};
 use super::look::Probed;
 use crate::error::Error;
 use crate::launch::{self as launching, Watch};
@@ -234,12 +234,11 @@ fn interruptible<T: Send>(
     wait: impl FnOnce(launching::Interrupted<'_>) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
     let mut raised = None;
-    let waited = py.detach(|| {
-        wait(&mut || {
-            raised = Python::attach(|py| py.check_signals()).err();
-            if raised.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
-    });
+    let mut interrupted = || {
+        raised = Python::attach(|py| py.check_signals()).err();
+        if raised.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let waited = py.detach(|| guarded(|| wait(&mut interrupted)));
     match raised {
         Some(exception) => Err(exception),
         None => waited.map_err(|error| to_python_error(py, &error)),
