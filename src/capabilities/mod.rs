@@ -99,6 +99,21 @@ impl Capabilities {
         self.observation.features.get(&feature).copied().unwrap_or(FeatureState::Unasked)
     }
 
+    /// The variant, and how that is known. What the library says of its features comes before the names of its files,
+    /// because builds by cargo alone are all named like the plain one.
+    pub fn flavour(&self) -> (Flavour, String) {
+        let told = [
+            (Feature::AmdSev, Flavour::Sev),
+            (Feature::IntelTdx, Flavour::Tdx),
+            (Feature::AwsNitro, Flavour::AwsNitro),
+            (Feature::Efi, Flavour::Efi),
+        ];
+        if let Some((feature, flavour)) = told.into_iter().find(|(of, _)| self.feature(*of) == FeatureState::Yes) {
+            return (flavour, format!("krun_has_feature says {feature}"));
+        }
+        (self.observation.flavour, "the names of its files; no feature says otherwise".to_owned())
+    }
+
     /// Whether it is a build for confidential guests, whose `krun_set_kernel` is another function.
     pub fn is_tee(&self) -> bool {
         self.feature(Feature::Tee) == FeatureState::Yes

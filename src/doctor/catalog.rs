@@ -103,6 +103,10 @@ catalog! {
             "Which release it is: by its functions (a fingerprint, which counts), and by what file names and libkrun.pc claim.",
             "Witnesses contradict each other: a file was renamed, libkrun.pc belongs to another installation, or it is a fork or a patched build.",
             "Reinstall libkrun from one source.";
+        LibraryFlavour => "library.flavour":
+            "Which variant it is: the ordinary one, or one for confidential guests, enclaves or EFI.",
+            "It is made for other guests: without directories of the host, or without a kernel of one's own.",
+            "Install the ordinary libkrun, unless its guests are what is wanted.";
         LibraryFork => "library.fork":
             "Functions named krun_ that no known release has.",
             "It is a fork, or newer than this krundl. What the functions of known names do may differ.",
@@ -195,7 +199,7 @@ catalog! {
             "Start the container with --device /dev/kvm.";
         HostFiles => "host.files":
             "How many files a process may hold open. virtio-fs holds one for each file that the guest knows; krundl raises the limit as far as it may.",
-            "A guest that looks at many files gets errors.",
+            "A guest that looks at many files sees directories cut short, without an error (seen with libkrun 1.19.7).",
             "Raise the hard limit of open files.";
         HostLandlock => "host.landlock":
             "The version of Landlock's interface, as the kernel answers: with it the VM's process can be confined.",

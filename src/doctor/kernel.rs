@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -153,7 +154,7 @@ fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     };
     match payload {
         Some([0x1f, 0x8b, ..]) => gunzip(payload.unwrap_or_default(), MAX_UNPACKED),
-        Some([0x28, 0xb5, 0x2f, 0xfd, ..]) => Err("it is packed with zstd, which krundl does not unpack".to_owned()),
+        Some([0x28, 0xb5, 0x2f, 0xfd, ..]) => unzstd(payload.unwrap_or_default(), MAX_UNPACKED),
         Some([b'B', b'Z', b'h', ..]) => Err("it is packed with bzip2, which krundl does not unpack".to_owned()),
         Some(_) => Err("it is packed in a way that krundl does not unpack".to_owned()),
         None => Err("its header names a payload that the file does not have".to_owned()),
@@ -164,6 +165,15 @@ fn gunzip(bytes: &[u8], max: usize) -> Result<Vec<u8>, String> {
     let bad = || "it is packed with gzip, and damaged".to_owned();
     let body = skip_gzip_header(bytes).ok_or_else(bad)?;
     miniz_oxide::inflate::decompress_to_vec_with_limit(body, max).map_err(|_| bad())
+}
+
+/// The kernel's own length stands behind the frame, which ends where it says itself.
+fn unzstd(bytes: &[u8], max: usize) -> Result<Vec<u8>, String> {
+    let bad = || "it is packed with zstd, and damaged".to_owned();
+    let mut unpacked = Vec::new();
+    let frame = ruzstd::decoding::StreamingDecoder::new(bytes).map_err(|_| bad())?;
+    let size = frame.take(max as u64 + 1).read_to_end(&mut unpacked).map_err(|_| bad())?;
+    if size > max { Err(format!("it is packed with zstd, and unpacked larger than {max} bytes")) } else { Ok(unpacked) }
 }
 
 /// RFC 1952, section 2.3.
@@ -216,6 +226,7 @@ fn options(config: &str) -> BTreeMap<String, char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ruzstd::encoding::CompressionLevel;
 
     const CONFIG: &str = "CONFIG_VIRTIO_FS=m\nCONFIG_FUSE_FS=y\n# CONFIG_FUSE_DAX is not set\nCONFIG_VIRTIO_FSX=y\n";
 
@@ -251,7 +262,12 @@ mod tests {
             [&bytes[..], payload].concat()
         };
         assert_eq!(unpack(bz_image(&gzip(b"inside", 0, b""))).unwrap(), b"inside");
-        assert!(unpack(bz_image(b"\x28\xb5\x2f\xfd....")).unwrap_err().contains("zstd"));
+        // As the kernel's build does it: the length of what is inside follows.
+        let zstd = [&ruzstd::encoding::compress_to_vec(&b"inside"[..], CompressionLevel::Fastest)[..], &[6, 0, 0, 0]];
+        assert_eq!(unpack(bz_image(&zstd.concat())).unwrap(), b"inside");
+        assert!(unpack(bz_image(b"\x28\xb5\x2f\xfd....")).unwrap_err().contains("damaged"));
+        let zeros = ruzstd::encoding::compress_to_vec(&[0; 5000][..], CompressionLevel::Fastest);
+        assert!(unzstd(&zeros, 4999).unwrap_err().contains("larger") && unzstd(&zeros, 5000).is_ok());
         let mut cut = bz_image(&gzip(b"inside", 0, b""));
         cut.pop();
         assert!(unpack(cut).unwrap_err().contains("does not have"));

@@ -121,6 +121,8 @@ pub struct LibraryReport {
     pub soname: Option<String>,
     /// The variant.
     pub flavour: Flavour,
+    /// How that is known.
+    pub flavour_reason: String,
     /// The libraries that it is linked with.
     pub needed: Vec<String>,
     /// The language of its functions.
@@ -197,13 +199,15 @@ impl LibraryReport {
     fn new(capabilities: &Capabilities) -> LibraryReport {
         let observation = &capabilities.observation;
         let version = &capabilities.version;
+        let (flavour, flavour_reason) = capabilities.flavour();
         LibraryReport {
             path: observation.path.clone(),
             real_path: observation.real_path.clone(),
             origin: observation.origin,
             identity: observation.identity.clone(),
             soname: observation.soname.clone(),
-            flavour: observation.flavour,
+            flavour,
+            flavour_reason,
             needed: observation.needed.clone(),
             generation: capabilities.generation,
             generation_reason: capabilities.generation_reason.clone(),

@@ -8,7 +8,7 @@ use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, SectionTa
 use object::read::{ReadCache, ReadRef, StringTable};
 use object::{Endianness, SectionIndex};
 
-use super::inspect::{FileReport, Identity, Refusal, no_library};
+use super::report::{FileReport, Identity, Refusal, no_library};
 use crate::error::AttemptKind;
 
 // libkrun exists for 64-bit machines only; a 32-bit process finds no library of its kind.

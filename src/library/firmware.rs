@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::inspect::{FileReport, inspect};
+use super::inspect::inspect;
 use super::loader::{self, Handle};
 use super::name::{Flavour, Name};
 use super::refuse;
+use super::report::FileReport;
 use super::search::Environment;
 use crate::error::{Attempt, AttemptError, AttemptKind, Origin};
 

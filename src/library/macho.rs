@@ -3,7 +3,7 @@
 use object::read::macho::{FatArch, LoadCommandVariant, MachHeader, MachOFatFile32, MachOFatFile64, MachOFile64};
 use object::{Architecture, Endianness, FileKind, Object, ObjectSymbol, SymbolKind};
 
-use super::inspect::{FileReport, Identity, Refusal, no_library};
+use super::report::{FileReport, Identity, Refusal, no_library};
 use crate::error::AttemptKind;
 
 /// Reads a file's bytes: the part for this architecture, if it has parts for several.

@@ -17,15 +17,17 @@ mod name;
 mod observe;
 mod open;
 mod reopen;
+mod report;
 mod search;
 
 pub(crate) use firmware::kernel_release;
 pub use firmware::{Firmware, FirmwareKernel};
-pub use inspect::{FileReport, Identity, inspect, inspect_any};
+pub use inspect::{inspect, inspect_any};
 pub use name::Flavour;
 pub use observe::{FeatureState, Observation, PkgConfig};
 pub use open::{Library, Progress, open};
 pub(crate) use reopen::reopen;
+pub use report::{FileReport, Identity};
 pub use search::{Candidate, Environment, Options, SkippedCandidate, Target, candidates};
 
 use crate::error::{AttemptError, AttemptKind};

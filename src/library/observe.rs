@@ -9,8 +9,8 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::firmware::Firmware;
-use super::inspect::{FileReport, Identity};
 use super::name::{Flavour, Name};
+use super::report::{FileReport, Identity};
 use super::search::Environment;
 use crate::error::Origin;
 use crate::symbols::{Feature, FunctionSet, Functions, named};

@@ -6,11 +6,12 @@ use once_cell::sync::OnceCell;
 use serde::{Deserialize, Serialize};
 
 use super::firmware::Firmware;
-use super::inspect::{self, FileReport, Identity, Refusal};
+use super::inspect;
 use super::loader::{self, Handle};
 use super::name::{Flavour, Name};
 use super::observe::{Observation, Opened};
 use super::refuse;
+use super::report::{FileReport, Identity, Refusal};
 use super::search::{self, Candidate, Environment, Options, Target};
 use crate::error::{Attempt, AttemptError, AttemptKind, Error, Origin};
 use crate::symbols::Functions;

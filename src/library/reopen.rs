@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::inspect::{self, Identity};
+use super::inspect;
 use super::loader::{self, Handle};
+use super::report::Identity;
 use crate::symbols::Functions;
 
 /// Opens the library at `path`, after the libkrunfw at `firmware` where one is given, and compares it with what was

@@ -202,11 +202,43 @@ functions! {
 }
 
 impl Call {
-    /// The arguments as text for people: `tag: "mount0", dir: "/srv/data", read_only: true`.
+    /// The arguments as text for people, in the order of C: `tag: "mount0", dir: "/srv/data", read_only: true`.
     pub fn args(&self) -> String {
-        let value = serde_json::to_value(self).expect("a call is plain data");
-        let Some(args) = value.get("args").and_then(|args| args.as_object()) else { return String::new() };
-        args.iter().map(|(name, value)| format!("{name}: {}", shorten(value))).collect::<Vec<_>>().join(", ")
+        #[derive(Deserialize)]
+        struct Shown {
+            #[serde(default)]
+            args: InOrder,
+        }
+        // By way of text, because a map of JSON values is sorted by name.
+        let text = serde_json::to_string(self).expect("a call is plain data");
+        let shown: Shown = serde_json::from_str(&text).expect("it was just written");
+        shown.args.0.iter().map(|(name, value)| format!("{name}: {}", shorten(value))).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The members of an object as they stand there.
+#[derive(Default)]
+struct InOrder(Vec<(String, serde_json::Value)>);
+
+impl<'de> Deserialize<'de> for InOrder {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<InOrder, D::Error> {
+        struct Members;
+        impl<'de> serde::de::Visitor<'de> for Members {
+            type Value = InOrder;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<InOrder, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(InOrder(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What libkrun, the host and the guest really do when something is wrong. Power-off apart, each comes to an end by
 //! itself, with libkrun's words.
 
-use std::fs::{self, Permissions};
-use std::io::Write;
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -198,10 +198,18 @@ pub fn a_guest_kernel_that_panics_is_lost(stage: &Stage) {
     assert!(error.to_string().contains("Kernel panic - not syncing: Out of memory"), "{error}");
 }
 
+/// Points in time between the first call and a running workload, drawn anew in each run, with both ends.
+fn anywhere() -> Vec<u64> {
+    let mut random = [0; 16];
+    File::open("/dev/urandom").and_then(|mut urandom| urandom.read_exact(&mut random)).unwrap();
+    let within = random.chunks_exact(4).map(|bytes| u64::from(u32::from_ne_bytes(bytes.try_into().unwrap())) % 3500);
+    std::iter::once(0).chain(within).collect()
+}
+
 /// From the first call to a running workload.
 pub fn a_vm_that_is_killed_anywhere_on_its_way_is_told(stage: &Stage) {
     let mut lost = 0;
-    for after in [0, 100, 600, 1500, 3000, 60_000] {
+    for after in anywhere().into_iter().chain([60_000]) {
         let guest = stage.launch(stage.prepare(&stage.spec("read for_ever")));
         let came_up = guest.vm.wait_ready(Some(Duration::from_millis(after))).is_ok();
         pidfd_send_signal(guest.vm.pidfd().unwrap(), Signal::KILL).expect("it waits for its input");
@@ -214,20 +222,20 @@ pub fn a_vm_that_is_killed_anywhere_on_its_way_is_told(stage: &Stage) {
             _ => panic!("after {after} ms: {error:?}"),
         }
     }
-    assert!((1..6).contains(&lost), "{lost} of 6 were up");
+    assert!(lost >= 1, "none was up");
 }
 
 /// Its VM holds the other end of its standard output as long as it lives.
 pub fn a_vm_dies_with_a_krundl_that_is_killed_anywhere_on_its_way(stage: &Stage) {
-    for after in [0, 100, 600, 1500, 3000] {
+    for after in anywhere() {
         let krundl = Talk::with(stage.krundl(&[], &stage.root, &["sh", "-c", "read for_ever"]));
         let own = process(krundl.pid());
         let time = Duration::from_millis(after).try_into().unwrap();
         let ended = poll(&mut [PollFd::new(&own, PollFlags::IN)], Some(&time)).unwrap();
-        assert_eq!(ended, 0, "it waits for its input");
+        assert_eq!(ended, 0, "after {after} ms: it waits for its input");
         let vmms: Vec<_> = children(krundl.pid()).into_iter().map(process).collect();
         pidfd_send_signal(&own, Signal::KILL).unwrap();
-        assert_eq!(krundl.end().status, None);
+        assert_eq!(krundl.end().status, None, "after {after} ms");
         vmms.iter().for_each(await_end);
     }
 }

@@ -8,6 +8,7 @@ mod arguments;
 mod breadth;
 mod doctor;
 mod environment;
+mod exhaustion;
 mod failures;
 mod faults;
 mod leftovers;
@@ -122,6 +123,12 @@ const NEWEST: &[Case] = cases! {
         a_kvm_that_may_not_be_opened_is_named,
         a_vm_that_is_killed_anywhere_on_its_way_is_told,
         a_vm_dies_with_a_krundl_that_is_killed_anywhere_on_its_way,
+    },
+    exhaustion::{
+        all_of_64_mib_of_output_comes_before_the_end,
+        a_full_disk_under_the_log_stops_no_guest,
+        a_share_without_descriptors_shows_fewer_files_and_the_guest_goes_on,
+        a_launch_without_descriptors_is_refused_and_a_running_guest_goes_on,
     },
 };
 

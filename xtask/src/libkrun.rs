@@ -18,8 +18,11 @@ use crate::elf::Elf;
 /// The releases whose crates can be built.
 pub const RELEASES: [&str; 7] = ["1.18.0", "1.18.1", "1.19.0", "1.19.2", "1.19.3", "1.19.6", "1.19.7"];
 
-/// The features of libkrun that can be asked for.
-pub const FEATURES: [&str; 2] = ["blk", "net"];
+/// The features of libkrun that can be asked for. With amd-sev it is a flavour of its own, which brings blk along and
+/// depends on more.
+pub const FEATURES: [&str; 3] = ["blk", "net", SEV];
+
+const SEV: &str = "amd-sev";
 
 /// These crates were published without the source of init, the program that runs first in a guest.
 const WITHOUT_INIT: [&str; 3] = ["1.18.0", "1.18.1", "1.19.0"];
@@ -46,8 +49,9 @@ pub fn libkrun(cache: &Cache, release: &str, features: &[&str]) -> Result<PathBu
     features.sort_unstable();
     features.dedup();
 
-    let manifest = manifest(release);
-    let lock = fs::read(lock_path(release)).unwrap_or_default();
+    let sev = features.contains(&SEV);
+    let manifest = manifest(release, sev);
+    let lock = fs::read(lock_path(release, sev)).unwrap_or_default();
     let compiler = output(Command::new(rustc()).arg("-vV"))?;
     let inputs = fingerprint([RECIPE.as_bytes(), manifest.as_bytes(), &lock, &compiler]);
     let name = if features.is_empty() { "none".to_owned() } else { features.join("-") };
@@ -55,7 +59,7 @@ pub fn libkrun(cache: &Cache, release: &str, features: &[&str]) -> Result<PathBu
         let init = WITHOUT_INIT.contains(&release).then(|| init_binary(cache)).transpose()?;
         let source = dir.join("source");
         write_crate(&source, &manifest)?;
-        pin(&source, release)?;
+        pin(&source, release, sev)?;
         // All releases are built in one target directory, under one name: nobody else may build until ours is copied.
         let _target = cache.lock("libkrun-target")?;
         let built = build(cache, &source, release, &features, init.as_deref())?;
@@ -68,24 +72,28 @@ pub fn libkrun(cache: &Cache, release: &str, features: &[&str]) -> Result<PathBu
     })
 }
 
-/// Resolves the dependencies of `release` anew and writes the result to `xtask/libkrun/RELEASE.lock`.
-pub fn relock(cache: &Cache, release: &str) -> Result<PathBuf> {
+/// Resolves the dependencies of `release` anew and writes the result to `xtask/libkrun/RELEASE.lock`, or to the one of
+/// its flavour.
+pub fn relock(cache: &Cache, release: &str, features: &[&str]) -> Result<PathBuf> {
+    let sev = features.contains(&SEV);
     let work = cache.root().join(format!("libkrun/relock-{release}"));
     crate::cache::remove_dir(&work)?;
-    write_crate(&work, &manifest(release))?;
+    write_crate(&work, &manifest(release, sev))?;
     resolve(&work, release)?;
-    let lock = lock_path(release);
+    let lock = lock_path(release, sev);
     fs::create_dir_all(lock.parent().expect("the path has a parent"))?;
     fs::copy(work.join("Cargo.lock"), &lock).with_context(|| format!("could not write {}", lock.display()))?;
     crate::cache::remove_dir(&work)?;
     Ok(lock)
 }
 
-fn lock_path(release: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("libkrun").join(format!("{release}.lock"))
+fn lock_path(release: &str, sev: bool) -> PathBuf {
+    let name = if sev { format!("{release}-{SEV}.lock") } else { format!("{release}.lock") };
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("libkrun").join(name)
 }
 
-fn manifest(release: &str) -> String {
+fn manifest(release: &str, sev: bool) -> String {
+    let sev = if sev { "amd-sev = [\"libkrun/amd-sev\"]\n" } else { "" };
     format!(
         r#"[package]
 name = "real-libkrun"
@@ -99,7 +107,7 @@ crate-type = ["cdylib"]
 [features]
 blk = ["libkrun/blk"]
 net = ["libkrun/net"]
-
+{sev}
 [dependencies]
 libkrun = "={release}"
 
@@ -120,8 +128,8 @@ fn write_crate(dir: &Path, manifest: &str) -> Result<()> {
 }
 
 /// Puts the checked-in resolution of the dependencies in place, or a new one where that is missing or does not work.
-fn pin(dir: &Path, release: &str) -> Result<()> {
-    let pinned = lock_path(release);
+fn pin(dir: &Path, release: &str, sev: bool) -> Result<()> {
+    let pinned = lock_path(release, sev);
     if pinned.is_file() {
         let lock = dir.join("Cargo.lock");
         fs::copy(&pinned, &lock).with_context(|| format!("could not copy {}", pinned.display()))?;

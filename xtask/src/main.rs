@@ -41,7 +41,7 @@ enum Task {
         /// Put the table into docs/performance.md
         #[arg(long)]
         write: bool,
-        /// Only the benchmarks with this in their names: open, launch, boot, sizes
+        /// Only the benchmarks with this in their names: open, launch, doctor, boot, python, sizes
         #[arg(default_value = "")]
         filter: String,
     },
@@ -118,10 +118,10 @@ fn run(task: Task) -> Result<ExitCode> {
     let cache = Cache::open()?;
     match task {
         Task::Libkrun { release, features, relock } => {
-            if relock {
-                eprintln!("wrote {}", xtask::libkrun::relock(&cache, &release)?.display());
-            }
             let features: Vec<&str> = features.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+            if relock {
+                eprintln!("wrote {}", xtask::libkrun::relock(&cache, &release, &features)?.display());
+            }
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,6 +50,9 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         step("the Python package (about 4 minutes, and 4 more the first time)");
         crate::python::test(cache)?;
     }
+    if selection.guests.is_none() && !selection.python {
+        real_libraries(cache, selection.full)?;
+    }
     if !selection.python {
         guests(cache, selection, &skips)?;
     }
@@ -90,6 +94,20 @@ fn dependencies() -> Result<()> {
     }
     eprintln!("{} crates in the default build", crates.len().saturating_sub(1));
     Ok(())
+}
+
+/// What krundl says of real libraries, with and without features; they are not run.
+fn real_libraries(cache: &Cache, full: bool) -> Result<()> {
+    step("real libraries (builds seven, about 4 minutes the first time)");
+    let further = if full { FURTHER_RELEASES } else { &[] };
+    let builds = RELEASES.iter().chain(further).flat_map(|release| [(*release, &[][..]), (*release, &["blk", "net"])]);
+    let mut named = String::new();
+    for (release, features) in builds.chain([(NEWEST, &["amd-sev", "net"][..])]) {
+        let dir = libkrun(cache, release, features)?;
+        writeln!(named, "{release} {} {}", features.join(","), dir.display())?;
+    }
+    let mut command = cargo(["test", "--package", "krundl", "--test", "real"]);
+    run(command.env("KRUNDL_TEST_REAL", named.trim_end()).env("KRUNDL_TEST_FIRMWARE", firmware(cache)?))
 }
 
 fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {

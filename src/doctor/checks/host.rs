@@ -193,7 +193,7 @@ fn files(facts: &Facts<'_>) -> Check {
     if hard.is_none_or(|hard| hard >= ENOUGH_FILES) {
         return Check::pass(ID, summary).known(By::Asked, how);
     }
-    Check::warn(ID, format!("{summary}: a guest that looks at more gets errors"))
+    Check::warn(ID, format!("{summary}: a guest that looks at more sees directories cut short, without an error"))
         .known(By::Asked, how)
         .mend(Remedy::words("raise the hard limit, for example in this shell, as root").command("ulimit -Hn 1048576"))
 }

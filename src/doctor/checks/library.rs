@@ -7,13 +7,20 @@ use crate::doctor::check::{By, Check, Remedy};
 use crate::doctor::distro::Package;
 use crate::doctor::others;
 use crate::error::{Attempt, AttemptError, AttemptKind, Error, Origin};
+use crate::library::Flavour;
 use crate::symbols::Function;
 
 pub(super) fn all(facts: &Facts<'_>) -> Vec<Check> {
     let mut checks = vec![found(facts), opening(facts), dependencies(facts), beside(facts), majors(facts)];
     checks.push(architecture(facts));
     if let Some(capabilities) = facts.capabilities {
-        checks.extend([generation(capabilities), version(capabilities), fork(capabilities), exports(capabilities)]);
+        checks.extend([
+            generation(capabilities),
+            version(capabilities),
+            flavour(capabilities),
+            fork(capabilities),
+            exports(capabilities),
+        ]);
     }
     checks
 }
@@ -270,6 +277,22 @@ fn version(capabilities: &Capabilities) -> Check {
         check = check.known(by, format!("{} because {}", evidence.says, evidence.because));
     }
     check
+}
+
+fn flavour(capabilities: &Capabilities) -> Check {
+    const ID: Id = Id::LibraryFlavour;
+    let (flavour, reason) = capabilities.flavour();
+    let by = if flavour == capabilities.observation.flavour { By::FileName } else { By::FeatureBit };
+    let guests = match flavour {
+        Flavour::Plain => return Check::pass(ID, "the ordinary one").known(by, reason),
+        Flavour::Sev => "confidential guests with AMD SEV",
+        Flavour::Tdx => "confidential guests with Intel TDX",
+        Flavour::AwsNitro => "AWS Nitro enclaves",
+        Flavour::Efi => return Check::pass(ID, "with its own EFI firmware").known(by, reason),
+    };
+    Check::warn(ID, format!("for {guests}"))
+        .known(by, reason)
+        .mend(Remedy::words("install the ordinary libkrun, unless such guests are what is wanted"))
 }
 
 fn fork(capabilities: &Capabilities) -> Check {

@@ -5,9 +5,11 @@
 //! Nothing here is a test: times depend on the machine.
 
 mod boot;
+mod doctor;
 mod launch;
 mod measure;
 mod open;
+mod python;
 mod report;
 mod sizes;
 
@@ -43,8 +45,14 @@ impl Selection {
 type Benchmark = fn(&Bench<'_>) -> Result<Vec<Row>>;
 
 /// The benchmarks by name.
-const ALL: [(&str, Benchmark); 4] =
-    [("open", open::open), ("launch", launch::launch), ("boot", boot::boot), ("sizes", sizes::sizes)];
+const ALL: [(&str, Benchmark); 6] = [
+    ("open", open::open),
+    ("launch", launch::launch),
+    ("doctor", doctor::doctor),
+    ("boot", boot::boot),
+    ("python", python::python),
+    ("sizes", sizes::sizes),
+];
 
 /// What all benchmarks need.
 struct Bench<'a> {

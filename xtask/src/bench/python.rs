@@ -27,9 +27,8 @@ pub(super) fn python(bench: &Bench<'_>) -> Result<Vec<Row>> {
     output(Command::new(project::executable(&built, "krundl-test-stubs")?).arg(&stubs))?;
     let (stub, root) = (stubs.join("libraries/runs/libkrun.so.1.19.7"), stubs.join("files/root"));
 
-    let measured = |what: &str, all: usize, arguments: &[&Path]| {
-        measure(&package, what, bench.selection.pairs(all), arguments)
-    };
+    let measured =
+        |what: &str, all: usize, arguments: &[&Path]| measure(&package, what, bench.selection.pairs(all), arguments);
     let imports = measured("import", 51, &[])?;
     let probes = measured("probe", 101, &[&program, &library])?;
     let launches = measured("launch", 15, &[&smolvm, &stub, &root])?;
@@ -43,7 +42,12 @@ pub(super) fn python(bench: &Bench<'_>) -> Result<Vec<Row>> {
     };
     let mebibytes = |kib: f64| format!("{:.1} MiB", kib / 1024.0);
     Ok(vec![
-        row("`import krundl`, beside `import ctypes`: processor, whole process", &pairs(&imports, 0), 2.0, &milliseconds),
+        row(
+            "`import krundl`, beside `import ctypes`: processor, whole process",
+            &pairs(&imports, 0),
+            2.0,
+            &milliseconds,
+        ),
         row("the same, the import alone", &pairs(&imports, 2), 2.0, &milliseconds),
         row("`krundl.probe()`, beside a C program that opens and looks up", &pairs(&probes, 0), 3.0, &milliseconds),
         row("children of `krundl.launch()`, beside SmolVM's: processor", &pairs(&launches, 0), 0.1, &milliseconds),
