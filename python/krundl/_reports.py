@@ -544,6 +544,8 @@ class LibraryReport(_LibraryBase):
     """The name that it gives itself."""
     flavour: Flavour
     """The variant."""
+    flavour_reason: str
+    """How that is known."""
     needed: list[str]
     """The libraries that it is linked with."""
     generation: Generation
