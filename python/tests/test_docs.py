@@ -1,4 +1,4 @@
-"""docs/python.md is true: every example of it runs, the first one on its own."""
+"""docs/python.md and the README are true: every example runs, the first one on its own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ import krundl
 import pytest
 from support import REPOSITORY, Stubs
 
+
+
+def examples(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 TEXT = (REPOSITORY / "docs/python.md").read_text()
-EXAMPLES: list[str] = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+EXAMPLES = examples(TEXT)
+README = (REPOSITORY / "README.md").read_text()
 
 
 def test_the_document_begins_with_something_that_runs(no_libkrun: Callable[[], None]) -> None:
@@ -32,7 +39,7 @@ def test_every_example_runs_after_the_ones_before(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KRUNDL_LIBRARY", stubs["echoes"])
     names: dict[str, object] = {}
-    for example in EXAMPLES:
+    for example in [*EXAMPLES, *examples(README)]:
         exec(compile(example, "docs/python.md", "exec"), names)  # noqa: S102
     printed = capfd.readouterr().out
     assert "0 the workload exited with status 0\n" in printed

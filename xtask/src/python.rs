@@ -178,7 +178,7 @@ impl Package {
         busybox_root(cache, &root)?;
         let lib = self.dir.join("lib");
         project::install_libkrun(cache, RELEASE, &lib)?;
-        let command = self.pytest(&["python/tests/test_guests.py"]);
+        let command = self.pytest(&["-v", "--durations=0", "python/tests/test_guests.py"]);
         let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).map(Into::into).collect();
         let mut lab = Lab::new(cache)
             .timeout(Duration::from_secs(900))
