@@ -10,7 +10,7 @@ use super::failure::{Failure, shown};
 use super::orders;
 use super::ports;
 use super::sys;
-use super::words::Word;
+use super::words::{Request, Word};
 
 /// How long the host may keep the guest waiting. A host that does not listen must not hold up the workload.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,6 +61,13 @@ impl Channel {
         }
     }
 
+    /// Hears what the host asks, until it hangs up. On a thread, which ends with the program.
+    pub fn listen(&self, mut heard: impl FnMut(Request) + Send + 'static) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let file = file.try_clone()?;
+        std::thread::Builder::new().stack_size(64 << 10).spawn(move || listen_to(file, &mut heard)).map(drop)
+    }
+
     /// Closes the channel so that everything said reaches the host, although the machine is about to stop.
     pub fn finish(self) {
         self.finish_within(PATIENCE);
@@ -88,6 +95,34 @@ impl Channel {
                 return;
             }
             let _ = sys::wait_ready(socket.as_fd(), sys::POLLIN, left);
+        }
+    }
+}
+
+fn listen_to(mut file: File, heard: &mut dyn FnMut(Request)) {
+    let (mut line, mut buffer) = (Vec::new(), [0; 256]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(n) => {
+                for byte in &buffer[..n] {
+                    match byte {
+                        b'\n' => {
+                            Request::parse(&line).into_iter().for_each(&mut *heard);
+                            line.clear();
+                        }
+                        byte if line.len() < Word::LINE_MAX => line.push(*byte),
+                        _ => {}
+                    }
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if sys::wait_ready(file.as_fd(), sys::POLLIN, Duration::from_secs(3600)).is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
         }
     }
 }
@@ -139,6 +174,19 @@ mod tests {
         let (first, second, read) = reader.join().unwrap();
         assert_eq!((first.as_str(), second.as_str()), ("up", "exit 3"));
         assert!(finished + Duration::from_millis(50) > read, "finished before the host had read everything");
+    }
+
+    #[test]
+    fn requests_are_heard_until_the_host_hangs_up() {
+        let (mut host, guest) = UnixStream::pair().unwrap();
+        let channel = Channel::socket(guest.into()).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        channel.listen(move |request| tell.send(request).unwrap()).unwrap();
+        for bytes in [&b"noise\n\xff"[..], &vec![b'x'; 10_000], b"\nterm", b"inate\nterminate\nterminate"] {
+            host.write_all(bytes).unwrap();
+        }
+        drop(host);
+        assert_eq!(told.iter().collect::<Vec<_>>(), [Request::Terminate; 2], "half a line is none");
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod workload;
 use channel::Channel;
 use failure::{Failure, shown};
 use orders::Orders;
-use words::Word;
+use words::{Request, Word};
 use workload::{StartError, Workload};
 
 const NOT_PREPARED: i32 = 125;
@@ -106,6 +106,9 @@ fn serve(orders: &Orders, channel: &mut Channel) -> (Word, i32) {
             return (Word::FailedExec { errno: failure.errno, message: failure.message }, status);
         }
     };
+    if let Err(error) = channel.listen(|Request::Terminate| workload::terminate()) {
+        complain(&format!("the host's requests are not heard: {error}"));
+    }
     channel.say(&Word::Up);
     match workload.wait().map(|status| (status.code(), status.signal())) {
         Ok((Some(status), _)) => (Word::Exit(status), status),

@@ -3,6 +3,8 @@
 //! The exit status of a microVM proves nothing, since a guest that never came up ends with 0 as well. So the host
 //! believes these lines only: `krundl-guest 1`, then `up` or a failure, then `exit N` or `signal N`.
 //!
+//! In the other direction go [`Request`]s, a line each.
+//!
 //! This file is compiled into the library and into the guest program, so it uses nothing but the standard library.
 
 /// One line on the channel from the guest to the host.
@@ -82,6 +84,27 @@ impl Word {
     /// Whether nothing can follow this line.
     pub fn is_final(&self) -> bool {
         !matches!(self, Word::Hello { .. } | Word::Up)
+    }
+}
+
+/// What the host asks of the guest program, on the same channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Send SIGTERM to the workload, and go on as usual: what it does with it is its own affair.
+    Terminate,
+}
+
+impl Request {
+    /// The line with its newline.
+    pub fn line(self) -> &'static [u8] {
+        match self {
+            Request::Terminate => b"terminate\n",
+        }
+    }
+
+    /// Reads a line without its newline.
+    pub fn parse(line: &[u8]) -> Option<Request> {
+        (Request::Terminate.line().strip_suffix(b"\n") == Some(line)).then_some(Request::Terminate)
     }
 }
 
@@ -192,6 +215,14 @@ mod tests {
             }
         }
         assert_eq!(Word::parse(&[b"failed 2 ".to_vec(), vec![b'x'; 5000]].concat()), None);
+    }
+
+    #[test]
+    fn requests_are_lines() {
+        assert_eq!(Request::parse(b"terminate"), Some(Request::Terminate));
+        for line in [&b""[..], b"terminate\n", b"terminate ", b"TERMINATE", b"up"] {
+            assert_eq!(Request::parse(line), None);
+        }
     }
 
     #[test]

@@ -34,6 +34,11 @@ extern "C" fn pass_on(signal: i32) {
     }
 }
 
+/// Passes on a request to terminate that came from the host.
+pub fn terminate() {
+    pass_on(sys::SIGTERM);
+}
+
 /// Makes this process outlive what ends the workload: keys of the terminal, and requests to terminate, which it passes on.
 pub fn guard_supervisor() {
     for signal in [sys::SIGINT, sys::SIGQUIT, sys::SIGTSTP, sys::SIGTTIN, sys::SIGTTOU, sys::SIGHUP] {

@@ -150,12 +150,18 @@ class Vm:
 
         await self._until(look, timeout, "ready")
 
-    def terminate(self) -> None:
-        """Asks the VM's process to end (SIGTERM): libkrun ends at once, the guest is not asked."""
-        self._raw.terminate()
+    def terminate(self) -> bool:
+        """Asks the workload to end: krundl's program in the guest sends it SIGTERM, and whatever it makes of that is told
+        by `wait`. Where nobody there can hear (it is not up yet, or has no channel) the VM's process gets SIGTERM
+        instead, which ends it at once. Returns whether the workload was asked."""
+        return self._raw.terminate()
+
+    def interrupt(self) -> None:
+        """Presses ^C, as a terminal would: it reaches the workload if the workload's streams are the guest's console."""
+        self._raw.interrupt()
 
     def kill(self) -> None:
-        """Kills the VM's process (SIGKILL)."""
+        """Kills the VM's process (SIGKILL); the guest is not asked."""
         self._raw.kill()
 
     def stop(self, grace: float = 5.0) -> int:

@@ -56,19 +56,35 @@ def test_a_vm_that_runs_has_no_return_code(stubs: Stubs) -> None:
 
 
 def test_a_vm_is_stopped(stubs: Stubs) -> None:
-    stops: list[tuple[Callable[[krundl.Vm], object], int]] = [
-        (krundl.Vm.terminate, 143),
-        (krundl.Vm.kill, 137),
-        (krundl.Vm.stop, 143),
+    stops: list[tuple[str, Callable[[krundl.Vm], object], int]] = [
+        ("hangs", krundl.Vm.terminate, 143),
+        ("hangs", krundl.Vm.kill, 137),
+        ("hangs", krundl.Vm.stop, 143),
+        ("runs", krundl.Vm.kill, 137),
+        ("runs", lambda vm: vm.stop(grace=0.1), 137),
     ]
-    for stop, status in stops:
-        with stubs.launch("runs") as vm:
-            vm.wait_ready(10)
+    for name, stop, status in stops:
+        with stubs.launch(name) as vm:
+            if name == "runs":
+                vm.wait_ready(10)
             stop(vm)
             assert vm.wait() == status
             assert vm.exit is not None and vm.exit.kind == "stopped"
             stop(vm)  # One that has ended is no error.
             assert not os.path.exists(f"/proc/{vm.pid}")
+
+
+def test_a_workload_that_is_up_is_asked_and_its_own_end_counts(stubs: Stubs) -> None:
+    with stubs.launch("obeys") as vm:
+        vm.wait_ready(10)
+        assert vm.terminate()
+        assert vm.wait(10) == 143
+        assert vm.exit is not None and (vm.exit.kind, vm.exit.signal) == ("signal", 15)
+    with stubs.launch("obeys") as vm:
+        vm.wait_ready(10)
+        assert vm.stop() == 143
+    with stubs.launch("hangs") as vm:
+        assert not vm.terminate(), "nobody is up who could be asked"
 
 
 def test_leaving_the_block_ends_the_vm(stubs: Stubs) -> None:

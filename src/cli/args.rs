@@ -184,6 +184,9 @@ pub struct RunArgs {
     /// What libkrun logs; it goes to --log, else it is shown only when something fails
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<Level>,
+    /// How long a workload that was asked to end by SIGTERM or SIGHUP may take before the VM is ended
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub stop_timeout: u64,
     /// Append libkrun's log to this file
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,

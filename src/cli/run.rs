@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
+use std::time::Duration;
 
 use krundl::error::{Error, Problem, ProblemKind};
 use krundl::launch::prepare_parsed;
@@ -13,7 +15,7 @@ use krundl::{Exit, LaunchOptions, LogTarget, launch, probe_isolated};
 
 use super::args::{RunArgs, disk, mount};
 use super::plan::read_spec;
-use super::signals;
+use super::signals::Signals;
 
 /// Exit status of krundl's own failures.
 const FAILED: i32 = 125;
@@ -63,23 +65,27 @@ fn try_run(args: RunArgs) -> Result<i32, Failure> {
         ),
     };
     let probe = args.library.probe();
+    let grace = args.stop_timeout;
     let parsed = spec(args)?;
     let probed = probe_isolated(&probe)?;
     let prepared = prepare_parsed(&parsed, &probed.capabilities)?;
     // Before the start, so that no signal falls between the VM's start and our readiness for it.
-    signals::catch();
+    let signals = Signals::catch().map_err(|error| format!("making a pipe: {error}"))?;
     let vm = launch(prepared, LaunchOptions { log, die_with_parent: true, ..LaunchOptions::default() })?;
-    signals::forward_to(vm.pid());
+    let vm = Arc::new(vm);
+    let course = signals.act_on(Arc::clone(&vm), Duration::from_secs(grace));
     let ended = match vm.wait_ready(None) {
         Ok(()) | Err(Error::ReadinessUnknown { .. }) => {
-            signals::guest_is_up();
+            course.guest_is_up();
             vm.wait()
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            // Until it is reaped the terminal is not as it was.
+            let _ = vm.kill().and_then(|()| vm.wait());
+            Err(error)
+        }
     };
-    // Puts the terminal right before anything is printed.
-    drop(vm);
-    match (ended, signals::stopped_by()) {
+    match (ended, course.stopped_by()) {
         (Ok(exit @ Exit::Unproved(_)), _) => {
             eprintln!("krundl: {exit}");
             Ok(exit.status())

@@ -4,14 +4,13 @@
 //! the VM's own process counts.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 
-use super::log::nonblocking;
 use super::state::Watched;
-use crate::guest_words::Word;
+use crate::guest_words::{Request, Word};
 use crate::plan::Channel;
 
 /// What the guest has said.
@@ -39,7 +38,7 @@ enum State {
     Silent,
     /// A socket that the VM's process connects to when the guest does.
     Listening(Arc<UnixListener>),
-    /// The connection, or a pipe that a console port writes to.
+    /// The connection, or the other end of a console port.
     Open(Arc<File>),
 }
 
@@ -51,10 +50,9 @@ impl ChannelHost {
         let (state, given) = match channel {
             Channel::None => (State::Silent, None),
             Channel::Port => {
-                let (ours, theirs) = io::pipe()?;
-                let ours = OwnedFd::from(ours);
-                nonblocking(ours.as_fd())?;
-                (State::Open(Arc::new(ours.into())), Some(theirs.into()))
+                let (ours, theirs) = UnixStream::pair()?;
+                ours.set_nonblocking(true)?;
+                (State::Open(Arc::new(OwnedFd::from(ours).into())), Some(theirs.into()))
             }
             Channel::Vsock { .. } => {
                 let (listener, socket) = nameless_listener(for_others)?;
@@ -80,6 +78,17 @@ impl ChannelHost {
             State::Silent => None,
             State::Listening(listener) => Some(listener.clone()),
             State::Open(stream) => Some(stream.clone()),
+        }
+    }
+
+    /// Asks the guest's program, if it is up and has a way to hear; tells whether it was asked.
+    pub(super) fn ask(&self, request: Request) -> bool {
+        match &self.state {
+            State::Open(stream) if self.said.up => {
+                // A line is never cut in two: a socket that has no room for it takes none of it.
+                (&**stream).write(request.line()).is_ok_and(|written| written == request.line().len())
+            }
+            _ => false,
         }
     }
 
@@ -174,7 +183,6 @@ fn is_peer(_: &UnixStream, _: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
     use std::os::fd::AsRawFd;
 
     #[test]
@@ -189,6 +197,22 @@ mod tests {
         host.drain(std::process::id());
         assert_eq!(host.said.last, Some(Word::Exit(42)));
         assert_eq!(guest.read(&mut [0; 8]).unwrap(), 0, "the host hangs up after the last word");
+    }
+
+    #[test]
+    fn a_guest_is_asked_when_it_is_up() {
+        let (mut host, given) = ChannelHost::new(Channel::Port, false).unwrap();
+        let mut guest = UnixStream::from(given.unwrap());
+        assert!(!host.ask(Request::Terminate), "it runs no workload yet");
+        guest.write_all(b"krundl-guest 1\nup\n").unwrap();
+        host.drain(0);
+        assert!(host.ask(Request::Terminate));
+        let mut line = [0; 10];
+        guest.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"terminate\n");
+        guest.write_all(b"signal 15\n").unwrap();
+        host.drain(0);
+        assert!(!host.ask(Request::Terminate), "it has said its last word");
     }
 
     #[test]

@@ -18,5 +18,5 @@ pub use prepare::{Prepared, prepare, prepare_json, prepare_parsed};
 pub use start::{launch, start};
 pub(crate) use state::failure_of;
 pub(crate) use terminal::SavedTerminal;
-pub use vm::{Interrupted, Vm};
+pub use vm::{Asked, Interrupted, Vm};
 pub use watch::Watch;

@@ -81,11 +81,16 @@ impl State {
 
     /// Sends a signal that is to stop the VM.
     pub(super) fn stop_with(&mut self, signal: i32) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).expect("process numbers are positive");
-        send(self.pidfd.as_ref().map(|fd| fd.as_fd()), pid, signal)
-            .map_err(|error| Error::os(format!("sending signal {signal} to the VM's process {pid}"), error))?;
+        self.send(signal)?;
         self.stopped.push(signal);
         Ok(())
+    }
+
+    /// Sends a signal.
+    pub(super) fn send(&self, signal: i32) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).expect("process numbers are positive");
+        send(self.pidfd.as_ref().map(|fd| fd.as_fd()), pid, signal)
+            .map_err(|error| Error::os(format!("sending signal {signal} to the VM's process {pid}"), error))
     }
 
     /// Takes what has come from everywhere, without waiting, and tells whoever waits.

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::outcome::Exit;
 use super::state::{State, Watched};
 use crate::error::{Error, Result};
-use crate::guest_words::Word;
+use crate::guest_words::{Request, Word};
 
 /// A VM that runs, or has ended.
 ///
@@ -23,6 +23,15 @@ pub struct Vm {
     pidfd: Option<Arc<OwnedFd>>,
     state: Mutex<State>,
     detached: bool,
+}
+
+/// Who was asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The workload, by krundl's program in the guest.
+    Workload,
+    /// The VM's process: the workload could not be asked.
+    Process,
 }
 
 /// What a signal that comes while a [`Vm`] is waited for does: [`ControlFlow::Break`] ends the waiting.
@@ -160,15 +169,21 @@ impl Vm {
         state.timed_out(what, Some(after))
     }
 
-    /// Asks the VM's process to end (SIGTERM): libkrun ends at once, the guest is not asked.
+    /// Asks the workload to end: krundl's program in the guest sends it SIGTERM, and whatever it makes of that is told
+    /// by [`Vm::wait`]. Where nobody there can hear (it is not up yet, or has no channel) the VM's process gets SIGTERM
+    /// instead, which ends it at once. libkrun itself has no way to ask a guest on Linux.
     ///
     /// # Errors
     /// [`Error::Os`] when the signal cannot be sent. A VM that has ended already is no error.
-    pub fn terminate(&self) -> Result<()> {
-        self.signal(libc::SIGTERM)
+    pub fn terminate(&self) -> Result<Asked> {
+        self.pump(Some(Instant::now()), &mut || ControlFlow::Continue(()), |_| false)?;
+        if self.state().ended.is_none() && self.state().channel.ask(Request::Terminate) {
+            return Ok(Asked::Workload);
+        }
+        self.signal(libc::SIGTERM).map(|()| Asked::Process)
     }
 
-    /// Kills the VM's process (SIGKILL).
+    /// Kills the VM's process (SIGKILL); the guest is not asked.
     ///
     /// # Errors
     /// As [`Vm::terminate`].
@@ -176,7 +191,18 @@ impl Vm {
         self.signal(libc::SIGKILL)
     }
 
-    /// Ends the VM and waits for it: as [`Vm::terminate`], and [`Vm::kill`] when it still runs after `grace`.
+    /// Presses ^C, as a terminal would: libkrun hands a SIGINT of its process to the guest's console, where it reaches
+    /// the workload if the workload's streams are there.
+    ///
+    /// # Errors
+    /// As [`Vm::terminate`].
+    pub fn interrupt(&self) -> Result<()> {
+        self.pump(Some(Instant::now()), &mut || ControlFlow::Continue(()), |_| false)?;
+        let state = self.state();
+        if state.ended.is_some() { Ok(()) } else { state.send(libc::SIGINT) }
+    }
+
+    /// Ends the VM and waits for it: as [`Vm::terminate`], and as [`Vm::kill`] when it still runs after `grace`.
     ///
     /// # Errors
     /// As [`Vm::terminate`] and [`Vm::wait`].

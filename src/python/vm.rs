@@ -13,7 +13,7 @@ use super::convert::{Target, log_file, python_file, seconds, timeout, to_python}
 use super::error::{detached, guarded, to_python_error};
 use super::look::Probed;
 use crate::error::Error;
-use crate::launch::{self as launching, Watch};
+use crate::launch::{self as launching, Asked, Watch};
 use crate::{Exit, LaunchOptions, LogTarget, Stream, prepare_json};
 
 type File<'py> = Option<Bound<'py, PyAny>>;
@@ -142,9 +142,15 @@ impl Vm {
         Ok(to_python_error(py, &error))
     }
 
-    fn terminate(&self, py: Python<'_>) -> PyResult<()> {
+    /// Whether the workload was asked, and not the VM's process.
+    fn terminate(&self, py: Python<'_>) -> PyResult<bool> {
         let vm = self.own()?;
-        detached(py, || vm.terminate())
+        Ok(detached(py, || vm.terminate())? == Asked::Workload)
+    }
+
+    fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
+        let vm = self.own()?;
+        detached(py, || vm.interrupt())
     }
 
     fn kill(&self, py: Python<'_>) -> PyResult<()> {

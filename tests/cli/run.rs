@@ -145,15 +145,34 @@ fn the_log_goes_to_the_file_that_was_named() {
 }
 
 #[test]
+fn a_workload_that_does_not_end_when_asked_has_so_many_seconds_or_until_the_next_signal() {
+    for (timeout, signals) in [("0", 1), ("600", 2)] {
+        let lab = Lab::new(&Stub::new("1.19.7").start(up("")).then_hang());
+        let mut child = lab.command(&["--stop-timeout", timeout]).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        while lab.stub.calls_of("krun_start_enter").is_empty() {}
+        for _ in 0..signals {
+            // SAFETY: a signal to our own child, which has not been waited for.
+            assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+            // Two that come together would be one.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+        let status = child.wait().unwrap().code();
+        assert!([Some(137), Some(143)].contains(&status), "killed, or asked before it was up: {status:?}");
+    }
+}
+
+#[test]
 fn signals_end_the_vm_and_leave_nothing_behind() {
     // Up or not; with the bootstrap share, which has to go.
-    for (signal, status, start) in [
-        (libc::SIGTERM, 143, Start::Hang),
-        (libc::SIGTERM, 143, up("")),
-        (libc::SIGINT, 130, Start::Hang),
-        (libc::SIGHUP, 129, Start::Hang),
+    let stub = || Stub::new("1.18.0").prints("running\n");
+    for (signal, status, stub) in [
+        (libc::SIGTERM, 143, stub().start(Start::Hang)),
+        (libc::SIGTERM, 143, stub().start(up("")).then_obey()),
+        (libc::SIGINT, 130, stub().start(Start::Hang)),
+        (libc::SIGHUP, 129, stub().start(Start::Hang)),
     ] {
-        let lab = Lab::new(&Stub::new("1.18.0").prints("running\n").start(start).then_hang());
+        let lab = Lab::new(&stub);
         let mut child = lab.command(&[]).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();

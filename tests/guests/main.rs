@@ -63,6 +63,7 @@ const CASES: &[Case] = cases! {
     },
     signals::{
         sigterm_ends_the_vm_with_143,
+        sigterm_is_the_workloads_to_handle,
         sigint_is_the_workloads_to_handle,
         the_vm_dies_with_a_krundl_that_is_killed,
     },
@@ -84,6 +85,7 @@ const CASES: &[Case] = cases! {
     },
     port::{
         a_console_port_carries_the_guests_words,
+        a_console_port_carries_the_hosts_requests,
     },
     breadth::{
         a_root_on_a_disk_tells_its_exit_status_and_keeps_what_was_written,

@@ -16,6 +16,15 @@ pub fn sigterm_ends_the_vm_with_143(stage: &Stage) {
     assert_eq!((end.status, end.text(), end.stderr.as_str()), (Some(143), "", ""));
 }
 
+/// The workload is asked, and its own end counts.
+pub fn sigterm_is_the_workloads_to_handle(stage: &Stage) {
+    let mut guest = stage.sh(&[], "trap 'echo cleaned up; exit 6' TERM; echo ready; while :; do sleep 1; done");
+    guest.hear("ready");
+    send(guest.pid(), Signal::TERM);
+    let end = guest.end();
+    assert_eq!((end.status, end.text(), end.stderr.as_str()), (Some(6), "cleaned up\n", ""));
+}
+
 /// It arrives as ^C does: at the shell and at what it runs.
 pub fn sigint_is_the_workloads_to_handle(stage: &Stage) {
     // In a loop, because a signal between two commands reaches the shell alone, which acts on it after the next one.

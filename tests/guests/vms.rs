@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout};
 
 use krundl::Exit;
+use krundl::launch::Asked;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::stage::{Guest, Stage, mount};
@@ -20,8 +21,8 @@ pub fn two_vms_run_side_by_side_until_one_is_stopped_and_the_other_let_go(stage:
         (guest, echo)
     });
 
-    one.vm.terminate().unwrap();
-    assert_eq!(one.vm.wait().unwrap(), Exit::Stopped(15));
+    assert_eq!(one.vm.terminate().unwrap(), Asked::Workload);
+    assert_eq!(one.vm.wait().unwrap(), Exit::Signal(15));
     one.vm.terminate().expect("it is no error that a VM has ended already");
     echo.answers("after the other one's end");
     assert_eq!(another.vm.try_wait().unwrap(), None);

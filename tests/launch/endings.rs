@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use krundl::error::{Code, Ended};
+use krundl::launch::Asked;
 use krundl::{Error, Exit, launch};
 use krundl_test_support::stubs::{Start, Stub};
 use serde_json::json;
@@ -72,11 +73,15 @@ fn a_library_without_a_channel_leaves_the_end_unproved() {
 #[test]
 fn what_the_caller_stopped_is_stopped() {
     for signal in [libc::SIGTERM, libc::SIGKILL] {
-        for start in [Start::Hang, up("")] {
+        for start in [Start::Hang, Start::guest("krundl-guest 1\n")] {
             let lab = Lab::new(&newest().start(start).then_hang());
             let vm = lab.launch().unwrap();
             assert_eq!(vm.try_wait().unwrap(), None);
-            if signal == libc::SIGTERM { vm.terminate() } else { vm.kill() }.unwrap();
+            if signal == libc::SIGTERM {
+                assert_eq!(vm.terminate().unwrap(), Asked::Process, "nothing is up that could be asked");
+            } else {
+                vm.kill().unwrap();
+            }
             let vm = in_time(move || {
                 assert_eq!(vm.wait().unwrap(), Exit::Stopped(signal));
                 vm
@@ -85,6 +90,18 @@ fn what_the_caller_stopped_is_stopped() {
             vm.kill().expect("a VM that has ended is no error");
             assert!(!exists(vm.pid()));
         }
+    }
+}
+
+#[test]
+fn a_workload_that_is_up_is_asked_and_its_own_end_counts() {
+    let own_kernel = json!({"kernel": {"path": "/proc/self/exe"}});
+    for fields in [json!({}), own_kernel] {
+        let lab = Lab::new(&newest().start(up("")).then_obey());
+        let vm = launch(lab.prepare(fields), options()).unwrap();
+        vm.wait_ready(None).unwrap();
+        assert_eq!(vm.terminate().unwrap(), Asked::Workload);
+        assert_eq!(in_time(move || vm.wait()).unwrap(), Exit::Signal(libc::SIGTERM));
     }
 }
 

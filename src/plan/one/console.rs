@@ -78,9 +78,9 @@ impl Negotiation<'_> {
         self.lines.push((!spec.console_ports.is_empty()).then(|| "console_ports".to_owned()));
         self.calls.push(Call::AddVirtioConsoleMultiport {});
         if channel == Channel::Port {
-            // Without an input: one that comes to its end would make libkrun close the port for the guest.
-            let name = CHANNEL_NAME.to_owned();
-            self.calls.push(Call::AddConsolePortInout { name, input: None, output: Some(Fd::Channel) });
+            // The input comes to its end with krundl's caller; libkrun closes the port for the guest then.
+            let (name, end) = (CHANNEL_NAME.to_owned(), Some(Fd::Channel));
+            self.calls.push(Call::AddConsolePortInout { name, input: end, output: end });
         }
         for (port, ends) in spec.console_ports.iter().zip(&self.findings.console_ports) {
             let (name, input) = (port.name.clone(), fd(ends.input.as_ref()));

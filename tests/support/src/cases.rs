@@ -126,6 +126,7 @@ fn library(dir: &Path, what: &Value) -> PathBuf {
             "start" => stub.start(start(value)),
             "exit_status" => stub.exit_status(number(value)),
             "then_hang" => stub.then_hang(),
+            "then_obey" => stub.then_obey(),
             name => panic!("a library is not described by {name}"),
         };
     }

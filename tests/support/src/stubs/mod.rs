@@ -71,6 +71,7 @@ pub struct Stub {
     start: Start,
     exit_status: i32,
     hangs: bool,
+    obeys: bool,
     prints: String,
     prints_error: String,
     faulty: bool,
@@ -95,6 +96,7 @@ impl Stub {
             start: Start::Return(0),
             exit_status: 0,
             hangs: false,
+            obeys: false,
             prints: String::new(),
             prints_error: String::new(),
             faulty: false,
@@ -185,6 +187,12 @@ impl Stub {
     /// A [`Start::Guest`] does not end after what it said, but hangs.
     pub fn then_hang(mut self) -> Stub {
         self.hangs = true;
+        self
+    }
+
+    /// A [`Start::Guest`] goes on until the host asks its workload to terminate, as which it then ends.
+    pub fn then_obey(mut self) -> Stub {
+        self.obeys = true;
         self
     }
 

@@ -181,6 +181,8 @@ static void write_all(int fd, const char *text, size_t length)
     }
 }
 
+static int guest_fd = -1;
+
 static void guest_says(const char *text, size_t length)
 {
     int fd = console_port;
@@ -198,10 +200,35 @@ static void guest_says(const char *text, size_t length)
         fprintf(stderr, "stub libkrun: the guest has neither a vsock port nor a console port named krundl\n");
         return;
     }
+    guest_fd = fd;
     write_all(fd, text, length);
-    /* What the host sent is read, or the end of this process would be a reset for the host. */
+}
+
+/* What the host sent is read, or the end of this process would be a reset for the host. */
+static void guest_leaves(void)
+{
     char heard[4096];
     if (vsock_path[0])
-        while (recv(fd, heard, sizeof heard, MSG_DONTWAIT) > 0)
+        while (recv(guest_fd, heard, sizeof heard, MSG_DONTWAIT) > 0)
             ;
+}
+
+static void guest_says_more(const char *text)
+{
+    write_all(guest_fd, text, strlen(text));
+}
+
+/* Waits until the host asks the workload to terminate, and says that it did. */
+static void guest_obeys(void)
+{
+    char line[64];
+    size_t length = 0;
+    while (length < sizeof line && read(guest_fd, line + length, 1) == 1)
+        if (line[length++] == '\n') {
+            if (length == 10 && memcmp(line, "terminate\n", 10) == 0) {
+                guest_says_more("signal 15\n");
+                return;
+            }
+            length = 0;
+        }
 }

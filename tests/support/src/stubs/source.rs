@@ -140,10 +140,12 @@ fn start(stub: &Stub, c: &mut String) {
         Start::Hang => c.push_str("    for (;;)\n        pause();\n"),
         Start::Guest(text) => {
             writeln!(c, "    guest_says({}, {});", literal(text), text.len()).unwrap();
-            if stub.hangs {
+            if stub.obeys {
+                c.push_str("    guest_obeys();\n    guest_leaves();\n    _exit(143);\n");
+            } else if stub.hangs {
                 c.push_str("    for (;;)\n        pause();\n");
             } else {
-                writeln!(c, "    _exit({});", stub.exit_status).unwrap();
+                writeln!(c, "    guest_leaves();\n    _exit({});", stub.exit_status).unwrap();
             }
         }
     }
