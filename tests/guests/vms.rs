@@ -14,7 +14,7 @@ use crate::talk::{LONG, has_ended, process};
 
 pub fn two_vms_run_side_by_side_until_one_is_stopped_and_the_other_let_go(stage: &Stage) {
     let started = ["one", "another"].map(|name| echoing(stage, name));
-    let [(one, _), (another, mut echo)] = started.map(|(guest, mut echo)| {
+    let [(one, _input), (another, mut echo)] = started.map(|(guest, mut echo)| {
         guest.vm.wait_ready(Some(LONG)).unwrap();
         echo.answers("first");
         assert_eq!(guest.vm.try_wait().unwrap(), None, "the workload waits for its input");
