@@ -12,6 +12,8 @@ use crate::library::Environment;
 const NAME: &str = "krundl-vmm";
 /// The first argument with which it is told that krundl starts it, not a person.
 const MARK: &str = "--krundl-helper";
+/// The second, where it is to write krundl's program for the guest to its standard output.
+const PROGRAM: &str = "guest-program";
 
 /// Whether this very program can be its own helper.
 static OWN_HELPER: AtomicBool = AtomicBool::new(false);
@@ -58,6 +60,11 @@ pub(crate) fn started_as(arguments: impl IntoIterator<Item = OsString>) -> Optio
     (descriptors.len() >= 2).then_some(Started { mode, descriptors })
 }
 
+/// Whether this process is to give away krundl's program for the guest.
+pub(crate) fn asks_for_program(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    arguments.into_iter().skip(1).eq([MARK, PROGRAM].map(OsString::from))
+}
+
 /// Notes that this program calls [`crate::vmm_main`] and so can be started again as its own helper.
 pub fn become_own_helper() {
     OWN_HELPER.store(true, Ordering::Relaxed);
@@ -95,6 +102,23 @@ impl Helper {
             Some(path) => Ok(Helper { path: path.clone(), caller }),
             None => Err(Error::HelperNotFound { tried: candidates }),
         }
+    }
+}
+
+impl Helper {
+    /// Writes krundl's program for the guest into `file`. The helper alone has it, so that a Python package or a command
+    /// line need not bring it a second time.
+    pub(crate) fn write_guest_program(&self, file: std::fs::File) -> std::io::Result<()> {
+        use std::process::{Command, Stdio};
+        let mut command = Command::new(&self.path);
+        command.args([MARK, PROGRAM]).stdin(Stdio::null()).stdout(file).stderr(Stdio::piped());
+        let output = command.output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = crate::error::Words::quote(&output.stderr);
+        let reason = format!("{} gave no program for the guest ({}){said}", self.path.display(), output.status);
+        Err(std::io::Error::other(reason))
     }
 }
 
