@@ -27,6 +27,8 @@
 //! caller's own program when it calls [`vmm_main`] first thing in `main`.
 
 pub mod capabilities;
+#[cfg(feature = "capi")]
+pub mod capi;
 mod child;
 pub mod doctor;
 pub mod errno;

@@ -282,6 +282,10 @@ impl Vm {
             let watched = {
                 let mut state = self.state();
                 state.drain();
+                // Without a pidfd the end of the statuses, which has just been taken, is the last sign there will be.
+                if state.deaf() {
+                    state.reap();
+                }
                 if until(&state) || state.ended.is_some() {
                     return Ok(Waited::Happened);
                 }
@@ -302,11 +306,9 @@ impl Vm {
                 }
                 Err(errno) => return Err(Error::os("waiting for the VM's process", errno)),
             }
-            let ended = match &self.pidfd {
-                Some(pidfd) => sleep(&[pidfd.clone() as Watched], Some(Duration::ZERO)).is_ok_and(|ready| ready > 0),
-                None => self.state().deaf(),
-            };
-            if ended {
+            let ended =
+                |pidfd: &Arc<OwnedFd>| sleep(&[pidfd.clone() as Watched], Some(Duration::ZERO)).is_ok_and(|n| n > 0);
+            if self.pidfd.as_ref().is_some_and(ended) {
                 let mut state = self.state();
                 // What it said before its end comes first: a caller who waits for no more may want to reap it.
                 state.drain();

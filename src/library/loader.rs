@@ -59,6 +59,7 @@ impl Handle {
     /// The library's constructors and those of what it is linked with run in this process: the caller vouches for them.
     #[inline(never)] // The benchmark counts what happens in it.
     pub(super) unsafe fn open(target: &OsStr, flags: c_int) -> Result<Handle, String> {
+        super::note::bring();
         // SAFETY: the caller vouches for the constructors; there will be no destructors.
         let library = unsafe { unix::Library::open(Some(target), flags) };
         // libloading's own message is no more than "dlopen failed".

@@ -14,6 +14,7 @@ mod inspect;
 mod loader;
 mod macho;
 mod name;
+mod note;
 mod observe;
 mod open;
 mod reopen;

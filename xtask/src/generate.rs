@@ -5,9 +5,14 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, bail};
 use krundl::symbols::{Feature, Function, Group, Symbol};
 
+use crate::header;
+
 /// The files: path in the repository, and what must be in it.
-pub fn generated() -> Vec<(&'static str, String)> {
-    vec![
+///
+/// # Errors
+/// The C ABI's sources cannot be read.
+pub fn generated() -> Result<Vec<(&'static str, String)>> {
+    Ok(vec![
         ("docs/symbols.md", symbols_markdown()),
         ("docs/errors.md", errors_markdown()),
         ("docs/ledger.md", ledger_markdown()),
@@ -16,7 +21,12 @@ pub fn generated() -> Vec<(&'static str, String)> {
         ("docs/doctor.schema.json", doctor_schema()),
         ("python/krundl/_spec.py", crate::python_types::spec()),
         ("python/krundl/_reports.py", crate::python_types::reports()),
-    ]
+        ("include/krundl.h", header::header()?),
+        ("include/krundl.exports", header::exports()?),
+        ("include/krundl.map", header::version_script()?),
+        ("ffi-tests/c/layout.c", header::layout()),
+        ("ffi-tests/c/nulls.c", header::nulls()?),
+    ])
 }
 
 /// Writes the files, or with `check` only tells which are stale.
@@ -25,7 +35,7 @@ pub fn generated() -> Vec<(&'static str, String)> {
 /// A file that cannot be written, or with `check` is stale.
 pub fn generate(check: bool) -> Result<()> {
     let mut stale = Vec::new();
-    for (path, text) in generated() {
+    for (path, text) in generated()? {
         let file = crate::project::root().join(path);
         if std::fs::read_to_string(&file).is_ok_and(|now| now == text) {
             continue;

@@ -30,8 +30,11 @@ enum Task {
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "")]
         guests: Option<String>,
         /// Only the Python package: its wheel, its types, its tests, its guests in the lab
-        #[arg(long, conflicts_with = "guests")]
+        #[arg(long, conflicts_with_all = ["guests", "ffi"])]
         python: bool,
+        /// Only the C ABI: C, C++ and Go
+        #[arg(long)]
+        ffi: bool,
     },
     /// Measure what krundl costs, beside C programs that do the same by hand
     Bench {
@@ -41,9 +44,24 @@ enum Task {
         /// Put the table into docs/performance.md
         #[arg(long)]
         write: bool,
-        /// Only the benchmarks with this in their names: open, launch, doctor, boot, python, sizes
+        /// Only the benchmarks with this in their names: open, call, launch, doctor, boot, python, sizes
         #[arg(default_value = "")]
         filter: String,
+    },
+    /// Install the libraries for C, the header, krundl.pc, krundl-vmm and krundl, built for release
+    Install {
+        /// Where it is going to be
+        #[arg(long, default_value = "/usr/local")]
+        prefix: PathBuf,
+        /// A directory that stands for / for now
+        #[arg(long)]
+        destdir: Option<PathBuf>,
+        /// The libraries' directory below the prefix
+        #[arg(long, default_value = "lib")]
+        libdir: PathBuf,
+        /// Build without optimisation, which is quicker
+        #[arg(long)]
+        debug: bool,
     },
     /// Write the files of the repository that follow from the code
     Generate {
@@ -125,11 +143,14 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
-        Task::Test { full, guests, python } => {
-            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python })?;
+        Task::Test { full, guests, python, ffi } => {
+            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python, ffi })?;
         }
         Task::Bench { quick, write, filter } => {
             xtask::bench::bench(&cache, &xtask::bench::Selection { quick, filter, write })?;
+        }
+        Task::Install { prefix, destdir, libdir, debug } => {
+            xtask::install::install(&xtask::install::Installation { prefix, destdir, libdir, debug })?;
         }
         Task::Generate { check } => xtask::generate::generate(check)?,
         Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),

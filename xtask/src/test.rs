@@ -34,6 +34,8 @@ pub struct Selection {
     pub guests: Option<String>,
     /// Only the Python package.
     pub python: bool,
+    /// Only the C ABI: C, C++ and Go.
+    pub ffi: bool,
 }
 
 /// Runs the tests.
@@ -42,20 +44,26 @@ pub struct Selection {
 /// The first step that failed.
 pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     let started = Instant::now();
-    let skips = Skips::new()?;
-    if selection.guests.is_none() && !selection.python {
-        without_guests(&skips)?;
+    if selection.ffi {
+        crate::ffi::test(cache)?;
+        eprintln!("\n==> C, C++ and Go passed in {} s", started.elapsed().as_secs());
+        return Ok(());
     }
+    if selection.python {
+        crate::python::test(cache)?;
+        eprintln!("\n==> the Python package passed in {} s", started.elapsed().as_secs());
+        return Ok(());
+    }
+    let skips = Skips::new()?;
     if selection.guests.is_none() {
+        without_guests(&skips)?;
+        step("C, C++ and Go (2 minutes)");
+        crate::ffi::test(cache)?;
         step("the Python package (about 4 minutes, and 4 more the first time)");
         crate::python::test(cache)?;
-    }
-    if selection.guests.is_none() && !selection.python {
         real_libraries(cache, selection.full)?;
     }
-    if !selection.python {
-        guests(cache, selection, &skips)?;
-    }
+    guests(cache, selection, &skips)?;
     skips.judge()?;
     eprintln!("\n==> all tests passed in {} s", started.elapsed().as_secs());
     Ok(())

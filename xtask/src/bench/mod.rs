@@ -5,6 +5,7 @@
 //! Nothing here is a test: times depend on the machine.
 
 mod boot;
+mod call;
 mod doctor;
 mod launch;
 mod measure;
@@ -45,8 +46,9 @@ impl Selection {
 type Benchmark = fn(&Bench<'_>) -> Result<Vec<Row>>;
 
 /// The benchmarks by name.
-const ALL: [(&str, Benchmark); 6] = [
+const ALL: [(&str, Benchmark); 7] = [
     ("open", open::open),
+    ("call", call::call),
     ("launch", launch::launch),
     ("doctor", doctor::doctor),
     ("boot", boot::boot),

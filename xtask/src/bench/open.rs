@@ -1,5 +1,6 @@
 //! Opening a libkrun and learning what it can do, in instructions: they are the same in every run.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -21,7 +22,7 @@ pub(super) fn open(bench: &Bench<'_>) -> Result<Vec<Row>> {
     // Rust's programs are linked with libgcc_s, which libkrun needs too: without it C's dlopen would do more.
     bench.cc("open.c", &c, &["-Wl,--no-as-needed", "-lgcc_s"])?;
     let ours = bench.program("open")?;
-    let by_hand = instructions(&c, &library, ALL)?;
+    let by_hand = instructions(&c, &[library.as_os_str()], ALL)?;
     let row = |name: &str, ours: f64, limit: f64| Row {
         name: name.to_owned(),
         c: format!("{} instructions", thousands(by_hand)),
@@ -30,8 +31,8 @@ pub(super) fn open(bench: &Bench<'_>) -> Result<Vec<Row>> {
         limit: format!("{limit} x"),
         holds: Some(ours / by_hand <= limit),
     };
-    let loader = instructions(&ours, &library, LOADER)?;
-    let everything = instructions(&ours, &library, ALL)?;
+    let loader = instructions(&ours, &[library.as_os_str()], LOADER)?;
+    let everything = instructions(&ours, &[library.as_os_str()], ALL)?;
     Ok(vec![
         row(&format!("open libkrun {} and look up 72 functions", super::RELEASE), loader, 1.15),
         row("the same, and everything of its capabilities", everything, 2.0),
@@ -39,7 +40,7 @@ pub(super) fn open(bench: &Bench<'_>) -> Result<Vec<Row>> {
 }
 
 /// The instructions that a program carries out in functions that do not call each other.
-fn instructions(program: &Path, library: &Path, functions: &[&str]) -> Result<f64> {
+pub(super) fn instructions(program: &Path, arguments: &[&OsStr], functions: &[&str]) -> Result<f64> {
     if find_program("valgrind").is_none() {
         debian::install(&["valgrind"])?;
     }
@@ -48,7 +49,7 @@ fn instructions(program: &Path, library: &Path, functions: &[&str]) -> Result<f6
     command.args(functions.iter().map(|function| format!("--toggle-collect={function}")));
     // Cargo's own, which would be searched as well.
     command.env_remove("LD_LIBRARY_PATH");
-    let output = command.arg(program).arg(library).output().context("could not start valgrind")?;
+    let output = command.arg(program).args(arguments).output().context("could not start valgrind")?;
     let said = String::from_utf8_lossy(&output.stderr);
     let count = said.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse::<f64>().ok());
     match count {

@@ -1,0 +1,3 @@
+module krundl
+
+go 1.19

@@ -1,0 +1,31 @@
+//! Go, from Debian's 1.19 on.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::{Stage, source};
+use crate::{debian, project};
+
+/// Vets and tests the package with the race detector.
+pub(super) fn test(stage: &Stage) -> Result<()> {
+    project::run(&mut go(stage, &["vet", "./..."])?)?;
+    project::run(&mut go(stage, &["test", "-race", "-count=1", "./..."])?)
+}
+
+/// Builds the launcher.
+pub(super) fn launcher(stage: &Stage) -> Result<PathBuf> {
+    let program = stage.programs()?.join("launch-go");
+    let output = program.to_str().context("the target directory is not UTF-8")?;
+    project::run(&mut go(stage, &["build", "-o", output, "./cmd/launch"])?)?;
+    Ok(program)
+}
+
+pub(super) fn go(stage: &Stage, arguments: &[&str]) -> Result<std::process::Command> {
+    let mut command = stage.command(debian::program("go", "golang-go")?);
+    // It needs nothing from elsewhere, and its cache goes with the target directory.
+    command.env("GOPROXY", "off").env("GOFLAGS", "-mod=mod").env("GOCACHE", stage.dir.join("go-cache"));
+    command.env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "1");
+    command.current_dir(source("go")).args(arguments);
+    Ok(command)
+}
