@@ -31,7 +31,7 @@ pub use kernel::{ConfigSource, KernelReport};
 pub use mounts::{HostMount, MountReport};
 pub use others::Other;
 pub use redact::Secrets;
-pub use report::{LibraryReport, Report, VersionReport, probed_as_json};
+pub use report::{LibraryReport, ProbeReport, Report, VersionReport, probed_as_json};
 pub use text::Style;
 pub use world::{Machine, World};
 
