@@ -39,6 +39,8 @@ pub mod launch;
 pub mod library;
 pub mod plan;
 pub mod probe;
+#[cfg(feature = "python")]
+mod python;
 pub mod spec;
 pub mod symbols;
 

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
 
 use crate::capabilities::Capabilities;
 use crate::error::{Attempt, AttemptError, AttemptKind, Ended, Error, Result, Words};
@@ -49,7 +50,7 @@ impl Default for ProbeOptions {
 }
 
 /// What a probe found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Probed {
     /// What the library can do.
     pub capabilities: Capabilities,

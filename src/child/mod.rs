@@ -10,7 +10,6 @@ mod probe;
 mod run;
 mod streams;
 
-pub(crate) use bootstrap::program as guest_program;
 pub use here::enter;
 
 use std::fs::File;
@@ -18,7 +17,7 @@ use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use crate::helper::wire::{self, Request, Status};
-use crate::helper::{Mode, Started, started_as};
+use crate::helper::{Mode, Started, asks_for_program, started_as};
 
 /// Exit status of a helper that could not do what it was started for; its statuses say why.
 const EXIT_FAILED: i32 = 125;
@@ -30,6 +29,14 @@ const EXIT_FAILED: i32 = 125;
 /// returns.
 pub fn vmm_main() {
     crate::helper::become_own_helper();
+    if asks_for_program(std::env::args_os()) {
+        let given = bootstrap::program().and_then(|program| io::stdout().write_all(program));
+        if let Err(error) = given {
+            eprintln!("krundl-vmm: {error}");
+            exit(EXIT_FAILED);
+        }
+        exit(0);
+    }
     if let Some(started) = started_as(std::env::args_os()) {
         serve(&started);
     }

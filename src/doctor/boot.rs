@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::ground::{Ground, PROGRAM};
 use crate::capabilities::Capabilities;
 use crate::error::{Error, Result, Words};
+use crate::helper::Helper;
 use crate::launch::{Exit, LaunchOptions, Stream, launch, prepare};
 use crate::plan::Channel;
 use crate::spec::{Mount, VmSpec};
@@ -56,7 +57,8 @@ pub(super) fn prove(capabilities: &Capabilities, helper: Option<&Path>) -> Proof
 
 fn attempt(capabilities: &Capabilities, helper: Option<&Path>, proof: &mut Proof) -> Result<()> {
     let os = |what: &'static str| move |error: io::Error| Error::os(what, error);
-    let ground = Ground::new().map_err(os("making a root for the guest"))?;
+    let found = Helper::find(helper)?;
+    let ground = Ground::new(Some(&found)).map_err(os("making a root for the guest"))?;
     let nonce = nonce().map_err(os("making up a number"))?;
     let share = |name: &str| {
         let dir = ground.dir(name)?;

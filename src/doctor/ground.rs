@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::child::guest_program;
+use crate::helper::Helper;
 
 /// The program's name in the root.
 pub(super) const PROGRAM: &str = "/bin/selftest";
@@ -22,14 +22,17 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Makes it.
-    pub(super) fn new() -> io::Result<Ground> {
+    /// Makes it, with the program that the helper has. Without a helper that is empty, which is enough to plan with.
+    pub(super) fn new(helper: Option<&Helper>) -> io::Result<Ground> {
         let ground = Ground { temp: tempfile::Builder::new().prefix("krundl-doctor-").tempdir()? };
         for name in DIRECTORIES {
             ground.dir(&format!("root/{name}"))?;
         }
         let program = ground.root().join(PROGRAM.trim_start_matches('/'));
-        fs::write(&program, guest_program()?)?;
+        let file = fs::File::create(&program)?;
+        if let Some(helper) = helper {
+            helper.write_guest_program(file)?;
+        }
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
         for name in SHELL {
             fs::hard_link(&program, ground.root().join(name))?;

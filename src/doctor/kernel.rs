@@ -149,7 +149,7 @@ pub(super) fn look(capabilities: Option<&Capabilities>, path: &Path) -> KernelRe
 }
 
 fn judged(capabilities: Option<&Capabilities>, path: &Path) -> (Option<KernelFormat>, Vec<Problem>) {
-    let ground = match Ground::new() {
+    let ground = match Ground::new(None) {
         Ok(ground) => ground,
         Err(error) => return (None, vec![Problem::new(ProblemKind::Host, "kernel", error.to_string())]),
     };

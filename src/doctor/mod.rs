@@ -33,7 +33,7 @@ pub use kernel_check::{KernelCheck, MissingOption, check_kernel};
 pub use mounts::{HostMount, MountReport};
 pub use others::Other;
 pub use redact::Secrets;
-pub use report::{LibraryReport, Report, VersionReport, probed_as_json};
+pub use report::{LibraryReport, ProbeReport, Report, VersionReport, probed_as_json};
 pub use text::Style;
 pub use world::{Machine, World};
 

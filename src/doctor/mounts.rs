@@ -73,7 +73,7 @@ pub(super) fn look(world: &World, capabilities: Option<&Capabilities>, mounts: &
 }
 
 fn together(capabilities: Option<&Capabilities>, mounts: &[Mount]) -> Vec<Problem> {
-    let ground = match Ground::new() {
+    let ground = match Ground::new(None) {
         Ok(ground) => ground,
         Err(error) => {
             let reason = format!("an empty root to judge it by cannot be made: {error}");
@@ -92,7 +92,7 @@ fn together(capabilities: Option<&Capabilities>, mounts: &[Mount]) -> Vec<Proble
 
 /// The function that carries a mount like this one, if the library has one.
 fn function(capabilities: &Capabilities, mount: &Mount) -> Option<Function> {
-    let ground = Ground::new().ok()?;
+    let ground = Ground::new(None).ok()?;
     let mut spec = plain_spec(ground.root());
     spec.mounts = vec![mount.clone()];
     let tag = spec.tags().pop()?;

@@ -12,7 +12,7 @@ use super::kernel::KernelReport;
 use super::mounts::MountReport;
 use super::others::Other;
 use crate::capabilities::{Capabilities, Doubt, Evidence, Generation, Levels, Support};
-use crate::error::{Attempt, Origin};
+use crate::error::{Attempt, Origin, Words};
 use crate::host::Kvm;
 use crate::library::{FeatureState, Firmware, Flavour, Identity};
 use crate::probe::Probed;
@@ -55,6 +55,54 @@ pub struct Report {
     pub proof: Option<Proof>,
     /// What was judged.
     pub checks: Vec<Check>,
+}
+
+/// What a probe found, as plain data: the part of a [`Report`] that is about libkrun alone.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProbeReport {
+    /// Grows when a name changes its meaning or goes.
+    pub schema_version: u32,
+    /// krundl's own version.
+    pub krundl_version: &'static str,
+    /// The library that was chosen.
+    pub library: LibraryReport,
+    /// How far each group of its functions goes.
+    pub levels: Levels,
+    /// Whether it shares directories of the host.
+    pub can_mount: bool,
+    /// Whether it shares them read-only, enforced on the host's side.
+    pub can_mount_read_only: bool,
+    /// Functions of it that are there and prove nothing.
+    pub doubts: Vec<Doubt>,
+    /// The libkrunfw that it asks for.
+    pub firmware: Firmware,
+    /// Every candidate, in the order in which they were tried; the chosen one has no error.
+    pub attempts: Vec<Attempt>,
+    /// What libraries printed when they were opened.
+    pub words: Words,
+    /// How the process that opened it ended, if not well.
+    pub died: Option<String>,
+}
+
+impl ProbeReport {
+    /// What the probe found.
+    pub fn new(probed: &Probed) -> ProbeReport {
+        let capabilities = &probed.capabilities;
+        ProbeReport {
+            schema_version: SCHEMA_VERSION,
+            krundl_version: env!("CARGO_PKG_VERSION"),
+            library: LibraryReport::new(capabilities),
+            levels: capabilities.levels.clone(),
+            can_mount: capabilities.can_mount(),
+            can_mount_read_only: capabilities.can_mount_read_only(),
+            doubts: capabilities.doubts.clone(),
+            firmware: capabilities.observation.firmware.clone(),
+            attempts: probed.attempts.clone(),
+            words: probed.words.clone(),
+            died: probed.died.clone(),
+        }
+    }
 }
 
 /// The library that was chosen.
@@ -142,19 +190,9 @@ impl Report {
     }
 }
 
-/// What a probe alone finds, as JSON: the parts `library`, `levels`, `doubts`, `attempts` and `firmware` of a report.
+/// What a probe alone finds, as JSON: a [`ProbeReport`].
 pub fn probed_as_json(probed: &Probed) -> String {
-    let capabilities = &probed.capabilities;
-    let value = serde_json::json!({
-        "schema_version": SCHEMA_VERSION,
-        "krundl_version": env!("CARGO_PKG_VERSION"),
-        "library": LibraryReport::new(capabilities),
-        "levels": capabilities.levels,
-        "doubts": capabilities.doubts,
-        "attempts": probed.attempts,
-        "firmware": capabilities.observation.firmware,
-    });
-    serde_json::to_string_pretty(&value).expect("a report is plain data")
+    serde_json::to_string_pretty(&ProbeReport::new(probed)).expect("a report is plain data")
 }
 
 impl LibraryReport {

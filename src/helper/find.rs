@@ -12,6 +12,8 @@ use crate::library::Environment;
 const NAME: &str = "krundl-vmm";
 /// The first argument with which it is told that krundl starts it, not a person.
 const MARK: &str = "--krundl-helper";
+/// The second, where it is to write krundl's program for the guest to its standard output.
+const PROGRAM: &str = "guest-program";
 
 /// Whether this very program can be its own helper.
 static OWN_HELPER: AtomicBool = AtomicBool::new(false);
@@ -58,6 +60,11 @@ pub(crate) fn started_as(arguments: impl IntoIterator<Item = OsString>) -> Optio
     (descriptors.len() >= 2).then_some(Started { mode, descriptors })
 }
 
+/// Whether this process is to give away krundl's program for the guest.
+pub(crate) fn asks_for_program(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    arguments.into_iter().skip(1).eq([MARK, PROGRAM].map(OsString::from))
+}
+
 /// Notes that this program calls [`crate::vmm_main`] and so can be started again as its own helper.
 pub fn become_own_helper() {
     OWN_HELPER.store(true, Ordering::Relaxed);
@@ -75,7 +82,7 @@ pub struct Helper {
 impl Helper {
     /// Finds the helper: the path given; `KRUNDL_VMM` (empty means unset; not in a privileged process); this program
     /// itself where it calls [`crate::vmm_main`]; beside our own library or program; in `libexec/krundl` next to
-    /// them; in the system's libexec directories.
+    /// them; for a Python module in the `bin` of its installation; in the system's libexec directories.
     ///
     /// # Errors
     /// [`Error::HelperNotFound`] with every place. A path that was named is the only one that is tried.
@@ -98,6 +105,23 @@ impl Helper {
     }
 }
 
+impl Helper {
+    /// Writes krundl's program for the guest into `file`. The helper alone has it, so that a Python package or a command
+    /// line need not bring it a second time.
+    pub(crate) fn write_guest_program(&self, file: std::fs::File) -> std::io::Result<()> {
+        use std::process::{Command, Stdio};
+        let mut command = Command::new(&self.path);
+        command.args([MARK, PROGRAM]).stdin(Stdio::null()).stdout(file).stderr(Stdio::piped());
+        let output = command.output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = crate::error::Words::quote(&output.stderr);
+        let reason = format!("{} gave no program for the guest ({}){said}", self.path.display(), output.status);
+        Err(std::io::Error::other(reason))
+    }
+}
+
 fn candidates(caller: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let program = std::env::current_exe().ok();
@@ -110,6 +134,11 @@ fn candidates(caller: &Path) -> Vec<PathBuf> {
         found.push(dir.join("../libexec/krundl").join(NAME));
         // From lib/x86_64-linux-gnu.
         found.push(dir.join("../../libexec/krundl").join(NAME));
+        // From lib/python3.N/site-packages/krundl, and from what `pip install --target` makes.
+        if cfg!(feature = "python") {
+            found.push(dir.join("../../../../bin").join(NAME));
+            found.push(dir.join("../bin").join(NAME));
+        }
     }
     found.extend(
         ["/usr/local/libexec/krundl", "/usr/libexec/krundl", "/usr/lib/krundl"].map(|dir| Path::new(dir).join(NAME)),

@@ -9,5 +9,5 @@ mod spawn;
 pub(crate) mod wire;
 
 pub use find::{Helper, become_own_helper};
-pub(crate) use find::{Mode, Started, started_as};
+pub(crate) use find::{Mode, Started, asks_for_program, started_as};
 pub(crate) use spawn::{Running, Spawn};

@@ -10,11 +10,13 @@ mod state;
 mod terminal;
 mod vm;
 mod wake;
+mod watch;
 
 pub use options::{LaunchOptions, LogTarget, Stream};
 pub use outcome::Exit;
 pub use prepare::{Prepared, prepare, prepare_json, prepare_parsed};
-pub use start::launch;
+pub use start::{launch, start};
 pub(crate) use state::failure_of;
 pub(crate) use terminal::SavedTerminal;
 pub use vm::{Asked, Interrupted, Vm};
+pub use watch::Watch;

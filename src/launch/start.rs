@@ -23,6 +23,18 @@ use crate::plan::Call;
 /// What went wrong before libkrun was entered: [`Error::Call`], [`Error::Crashed`], [`Error::LibraryChanged`],
 /// [`Error::TimedOut`], and those of the helper. Nothing is left running then.
 pub fn launch(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
+    let timeout = options.start_timeout;
+    let vm = start(prepared, options)?;
+    vm.wait_entered(timeout)?;
+    Ok(vm)
+}
+
+/// Starts a VM's process and does not wait until libkrun has been entered, for callers with an event loop:
+/// [`Vm::is_entered`] tells, [`super::Watch`] when to ask. `start_timeout` is the caller's to keep.
+///
+/// # Errors
+/// The helper could not be started.
+pub fn start(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
     let os = |what: &'static str| move |error| Error::os(what, error);
     let helper = Helper::find(options.helper.as_deref())?;
     let Prepared { plan, held } = prepared;
@@ -64,7 +76,7 @@ pub fn launch(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
     drop((log_given, channel_given, held));
 
     let Running { child, status } = running;
-    let vm = Vm::new(State {
+    Ok(Vm::new(State {
         pidfd: pidfd(&child).map(Arc::new),
         child,
         helper,
@@ -81,7 +93,5 @@ pub fn launch(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
         ended: None,
         stopped: Vec::new(),
         wake,
-    });
-    vm.wait_entered(options.start_timeout)?;
-    Ok(vm)
+    }))
 }

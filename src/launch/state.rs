@@ -64,12 +64,14 @@ pub(super) struct Progress {
 impl State {
     /// What to wait on for news.
     pub(super) fn watched(&self) -> Vec<Watched> {
+        self.sources().chain([self.wake.watched()]).collect()
+    }
+
+    /// Where news come from.
+    pub(super) fn sources(&self) -> impl Iterator<Item = Watched> {
         let pidfd = self.pidfd.clone().map(|fd| fd as Watched);
         let status = self.status.clone().map(|file| file as Watched);
-        [pidfd, status, self.log.watched(), self.channel.watched(), Some(self.wake.watched())]
-            .into_iter()
-            .flatten()
-            .collect()
+        [pidfd, status, self.log.watched(), self.channel.watched()].into_iter().flatten()
     }
 
     /// Whether there is nothing left that tells of the process: only its end can be the reason.

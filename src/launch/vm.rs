@@ -162,6 +162,13 @@ impl Vm {
         if state.ended.is_some() { state.outcome().map(Some) } else { Ok(None) }
     }
 
+    /// The error of having waited in vain for `what`, for callers who wait by themselves.
+    pub fn timed_out(&self, what: &'static str, after: Duration) -> Error {
+        let mut state = self.state();
+        state.drain();
+        state.timed_out(what, Some(after))
+    }
+
     /// Asks the workload to end: krundl's program in the guest sends it SIGTERM, and whatever it makes of that is told
     /// by [`Vm::wait`]. Where nobody there can hear (it is not up yet, or has no channel) the VM's process gets SIGTERM
     /// instead, which ends it at once. libkrun itself has no way to ask a guest on Linux.
@@ -218,7 +225,7 @@ impl Vm {
         self.pid()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -228,16 +235,32 @@ impl Vm {
         if state.ended.is_some() { Ok(()) } else { state.stop_with(signal) }
     }
 
-    pub(super) fn wait_entered(&self, timeout: Duration) -> Result<()> {
+    /// Whether libkrun has been entered: every call before that was accepted. Does not wait.
+    ///
+    /// # Errors
+    /// As [`super::launch()`], but for the time.
+    pub fn is_entered(&self) -> Result<bool> {
+        self.look_entered(Instant::now())?;
+        let state = self.state();
+        if state.progress.entered || state.ended.is_none() { Ok(state.progress.entered) } else { Err(state.failure()) }
+    }
+
+    fn look_entered(&self, deadline: Instant) -> Result<()> {
         let until = |state: &State| state.progress.entered || state.progress.foreign.is_some();
-        self.pump(Some(Instant::now() + timeout), &mut || ControlFlow::Continue(()), until)?;
+        self.pump(Some(deadline), &mut || ControlFlow::Continue(()), until)?;
+        let mut state = self.state();
+        if let Some(reason) = state.progress.foreign.take().filter(|_| !state.progress.entered) {
+            state.force_end();
+            return Err(state.mismatch(reason));
+        }
+        Ok(())
+    }
+
+    pub(super) fn wait_entered(&self, timeout: Duration) -> Result<()> {
+        self.look_entered(Instant::now() + timeout)?;
         let mut state = self.state();
         if state.progress.entered {
             return Ok(());
-        }
-        if let Some(reason) = state.progress.foreign.take() {
-            state.force_end();
-            return Err(state.mismatch(reason));
         }
         if state.ended.is_none() {
             state.force_end();
@@ -286,7 +309,13 @@ impl Vm {
             let ended =
                 |pidfd: &Arc<OwnedFd>| sleep(&[pidfd.clone() as Watched], Some(Duration::ZERO)).is_ok_and(|n| n > 0);
             if self.pidfd.as_ref().is_some_and(ended) {
-                self.state().reap();
+                let mut state = self.state();
+                // What it said before its end comes first: a caller who waits for no more may want to reap it.
+                state.drain();
+                if until(&state) {
+                    return Ok(Waited::Happened);
+                }
+                state.reap();
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::log::nonblocking;
@@ -17,21 +17,58 @@ pub(super) struct Wake {
     /// Those who wait, and the latest news that each has seen.
     waiters: Vec<(u64, u64)>,
     next: u64,
+    /// Those who wait with an event loop of their own. They may be slow to look, and must not keep the others awake.
+    bells: Vec<(u64, Arc<Bell>)>,
+}
+
+/// A pipe that is readable from the latest news on until its one listener has looked.
+pub(super) struct Bell {
+    reader: File,
+    writer: File,
+}
+
+impl Bell {
+    fn new() -> io::Result<Bell> {
+        let (reader, writer) = pipe()?;
+        Ok(Bell { reader, writer })
+    }
+
+    fn ring(&self) {
+        // A pipe that is full rings already.
+        let _ = (&self.writer).write(&[0]);
+    }
+
+    /// Its listener looks now.
+    pub(super) fn hush(&self) {
+        while (&self.reader).read(&mut [0; 64]).is_ok_and(|read| read == 64) {}
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+fn pipe() -> io::Result<(File, File)> {
+    let (reader, writer) = io::pipe()?;
+    let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+    nonblocking(reader.as_fd())?;
+    nonblocking(writer.as_fd())?;
+    Ok((reader.into(), writer.into()))
 }
 
 impl Wake {
     pub(super) fn new() -> io::Result<Wake> {
-        let (reader, writer) = io::pipe()?;
-        let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
-        nonblocking(reader.as_fd())?;
-        nonblocking(writer.as_fd())?;
+        let (reader, writer) = pipe()?;
         Ok(Wake {
-            reader: Arc::new(reader.into()),
-            writer: writer.into(),
+            reader: Arc::new(reader),
+            writer,
             news: 0,
             readable: false,
             waiters: Vec::new(),
             next: 0,
+            bells: Vec::new(),
         })
     }
 
@@ -61,8 +98,21 @@ impl Wake {
         self.settle();
     }
 
+    /// Somebody begins to wait with an event loop.
+    pub(super) fn listen(&mut self) -> io::Result<(u64, Arc<Bell>)> {
+        let bell = Arc::new(Bell::new()?);
+        self.next += 1;
+        self.bells.push((self.next, bell.clone()));
+        Ok((self.next, bell))
+    }
+
+    pub(super) fn unlisten(&mut self, listener: u64) {
+        self.bells.retain(|(id, _)| *id != listener);
+    }
+
     /// Something has happened.
     pub(super) fn news(&mut self) {
+        self.bells.iter().for_each(|(_, bell)| bell.ring());
         self.news += 1;
         if !self.readable && !self.waiters.is_empty() {
             // One byte always fits into an empty pipe.
@@ -107,5 +157,24 @@ mod tests {
         wake.seen(one);
         wake.leave(other);
         assert!(!wakes(&wake), "who is gone need not look");
+    }
+
+    #[test]
+    fn a_listener_that_does_not_look_keeps_nobody_awake() {
+        let rings = |bell: &Bell| {
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            poll(&mut [PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN)], Some(&now)).unwrap() > 0
+        };
+        let mut wake = Wake::new().unwrap();
+        let waiter = wake.enter();
+        let (slow, bell) = wake.listen().unwrap();
+        (0..100_000).for_each(|_| wake.news());
+        wake.seen(waiter);
+        assert!(!wakes(&wake) && rings(&bell));
+        bell.hush();
+        assert!(!rings(&bell));
+        wake.unlisten(slow);
+        wake.news();
+        assert!(!rings(&bell));
     }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod findings;
+mod guest_side;
 mod kernel;
 mod model;
 mod mountpoint;
@@ -10,6 +11,7 @@ mod text;
 
 pub use check::{Checked, check};
 pub use findings::{Ends, Findings, HostPath, HostSocket, KernelFinding, MountFinding};
+pub use guest_side::{FILESYSTEMS, Layout, OverlayPaths, missing_filesystems, mount_commands};
 pub use model::{
     Console, ConsolePort, DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Display, Exec, Gpu, Kernel, KernelConsole,
     KernelFormat, LogLevel, Mount, NetFeature, Nic, Overlay, OverlayDir, OverlayFile, Port, Rlimit, Root, RootDisk,

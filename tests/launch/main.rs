@@ -8,6 +8,7 @@ mod endings;
 mod failures;
 mod here;
 mod leftovers;
+mod loops;
 mod streams;
 mod threads;
 

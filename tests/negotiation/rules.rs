@@ -71,7 +71,7 @@ fn an_external_kernel_has_no_vsock_and_speaks_over_a_console_port() {
     for line in [
         "krun_disable_implicit_vsock",
         "krun_add_virtio_console_multiport",
-        "krun_add_console_port_inout input=null name=krundl output=channel",
+        "krun_add_console_port_inout input=channel name=krundl output=channel",
         "krun_set_kernel cmdline=init=/init.krun file=/boot/vmlinux#99 format=1 initrd=null",
     ] {
         assert!(lines.contains(&line.to_owned()), "{line} in {lines:#?}");

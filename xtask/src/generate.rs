@@ -19,6 +19,8 @@ pub fn generated() -> Result<Vec<(&'static str, String)>> {
         ("docs/spec.schema.json", spec_schema()),
         ("docs/doctor.md", krundl::doctor::markdown()),
         ("docs/doctor.schema.json", doctor_schema()),
+        ("python/krundl/_spec.py", crate::python_types::spec()),
+        ("python/krundl/_reports.py", crate::python_types::reports()),
         ("include/krundl.h", header::header()?),
         ("include/krundl.exports", header::exports()?),
         ("include/krundl.map", header::version_script()?),

@@ -24,6 +24,8 @@ pub mod kernel;
 pub mod lab;
 pub mod libkrun;
 pub mod project;
+pub mod python;
+pub mod python_types;
 pub mod test;
 
 pub use cache::Cache;

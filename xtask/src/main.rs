@@ -29,6 +29,9 @@ enum Task {
         /// Only the guests in the lab, and of those only the ones with this in their names
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "")]
         guests: Option<String>,
+        /// Only the Python package: its wheel, its types, its tests, its guests in the lab
+        #[arg(long, conflicts_with_all = ["guests", "ffi"])]
+        python: bool,
         /// Only the C ABI: C, C++ and Go
         #[arg(long)]
         ffi: bool,
@@ -41,7 +44,7 @@ enum Task {
         /// Put the table into docs/performance.md
         #[arg(long)]
         write: bool,
-        /// Only the benchmarks with this in their names: open, call, launch, doctor, boot, sizes
+        /// Only the benchmarks with this in their names: open, call, launch, doctor, boot, python, sizes
         #[arg(default_value = "")]
         filter: String,
     },
@@ -142,8 +145,8 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
-        Task::Test { full, guests, ffi } => {
-            xtask::test::test(&cache, &xtask::test::Selection { full, guests, ffi })?;
+        Task::Test { full, guests, python, ffi } => {
+            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python, ffi })?;
         }
         Task::Bench { quick, write, filter } => {
             xtask::bench::bench(&cache, &xtask::bench::Selection { quick, filter, write })?;

@@ -32,6 +32,8 @@ pub struct Selection {
     pub full: bool,
     /// Only the guests in the lab, and of those only the ones with this in their names.
     pub guests: Option<String>,
+    /// Only the Python package.
+    pub python: bool,
     /// Only the C ABI: C, C++ and Go.
     pub ffi: bool,
 }
@@ -47,13 +49,18 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         eprintln!("\n==> C, C++ and Go passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
+    if selection.python {
+        crate::python::test(cache)?;
+        eprintln!("\n==> the Python package passed in {} s", started.elapsed().as_secs());
+        return Ok(());
+    }
     let skips = Skips::new()?;
     if selection.guests.is_none() {
         without_guests(&skips)?;
         step("C, C++ and Go (2 minutes)");
         crate::ffi::test(cache)?;
-    }
-    if selection.guests.is_none() {
+        step("the Python package (about 4 minutes, and 4 more the first time)");
+        crate::python::test(cache)?;
         real_libraries(cache, selection.full)?;
     }
     if selection.full && selection.guests.is_none() {

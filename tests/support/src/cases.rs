@@ -125,6 +125,8 @@ fn library(dir: &Path, what: &Value) -> PathBuf {
             "on" => object(value).iter().fold(stub, |stub, (name, value)| stub.on(name, string(value))),
             "start" => stub.start(start(value)),
             "exit_status" => stub.exit_status(number(value)),
+            "then_hang" => stub.then_hang(),
+            "then_obey" => stub.then_obey(),
             name => panic!("a library is not described by {name}"),
         };
     }

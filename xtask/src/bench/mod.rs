@@ -10,6 +10,7 @@ mod doctor;
 mod launch;
 mod measure;
 mod open;
+mod python;
 mod report;
 mod sizes;
 
@@ -45,12 +46,13 @@ impl Selection {
 type Benchmark = fn(&Bench<'_>) -> Result<Vec<Row>>;
 
 /// The benchmarks by name.
-const ALL: [(&str, Benchmark); 6] = [
+const ALL: [(&str, Benchmark); 7] = [
     ("open", open::open),
     ("call", call::call),
     ("launch", launch::launch),
     ("doctor", doctor::doctor),
     ("boot", boot::boot),
+    ("python", python::python),
     ("sizes", sizes::sizes),
 ];
 

@@ -1,0 +1,91 @@
+"""Builds the wheel and the sdist: maturin's own hooks, and the programs that belong into the wheel.
+
+`krundl-vmm` and `krundl` are Rust programs of the same crate as the module. They are built first and put where maturin
+finds a wheel's scripts, so that pip installs them into the `bin` of its environment, where the module looks for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+import maturin  # type: ignore[import-untyped]
+
+PROFILE = "dist"
+PROGRAMS = ("krundl", "krundl-vmm")
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "target/python/krundl.data/scripts"
+
+Settings = Optional[dict[str, Any]]
+
+get_requires_for_build_sdist = maturin.get_requires_for_build_sdist
+get_requires_for_build_wheel = maturin.get_requires_for_build_wheel
+get_requires_for_build_editable = maturin.get_requires_for_build_editable
+
+
+def build_sdist(directory: str, settings: Settings = None) -> str:
+    with_programs_directory()
+    return str(maturin.build_sdist(directory, settings))
+
+
+def build_wheel(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
+    return str(maturin.build_wheel(directory, with_tag(settings, build_programs()), metadata))
+
+
+def build_editable(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
+    return str(maturin.build_editable(directory, with_tag(settings, build_programs()), metadata))
+
+
+def prepare_metadata_for_build_wheel(directory: str, settings: Settings = None) -> str:
+    with_programs_directory()
+    return str(maturin.prepare_metadata_for_build_wheel(directory, settings))
+
+
+prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
+
+
+def with_programs_directory() -> None:
+    """maturin wants the directory to be there, whatever it is asked for."""
+    SCRIPTS.mkdir(parents=True, exist_ok=True)
+
+
+def build_programs() -> list[Path]:
+    """Builds the programs and puts them where maturin takes them from."""
+    command = ["cargo", "build", "--profile", PROFILE, "--package", "krundl", "--bins"]
+    command += ["--message-format", "json-render-diagnostics"]
+    built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+    found = {}
+    for line in built.splitlines():
+        message = json.loads(line)
+        if message.get("executable"):
+            found[message["target"]["name"]] = message["executable"]
+    shutil.rmtree(SCRIPTS, ignore_errors=True)
+    with_programs_directory()
+    return [Path(shutil.copy2(found[name], SCRIPTS / name)) for name in PROGRAMS]
+
+
+def with_tag(settings: Settings, programs: list[Path]) -> Settings:
+    """The wheel's platform tag has to be true for the programs, too; maturin looks at the module alone."""
+    settings = dict(settings or {})
+    if sys.platform != "linux" or "build-args" in settings:
+        return settings
+    minor = max(glibc_minor(program) for program in programs)
+    # maturin refuses the tag if the module needs a newer one, which it does not: the programs do all that it does.
+    settings["build-args"] = f"--compatibility manylinux_2_{minor}"
+    return settings
+
+
+def glibc_minor(program: Path) -> int:
+    """The newest glibc 2.N of which a program wants a symbol, by the version names in it."""
+    return max((int(minor) for minor in re.findall(rb"\0GLIBC_2\.(\d+)", program.read_bytes())), default=17)
+
+
+if __name__ == "__main__":
+    # The programs alone, for whoever works on the package in place.
+    print(os.fspath(build_programs()[0].parent))

@@ -1,0 +1,243 @@
+//! The Python package: its wheel from its sdist, and everything that is tested with it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{output, with_retries};
+use crate::project::{self, run};
+use crate::{Cache, Lab, busybox_root, debian, firmware, libkrun};
+
+/// What builds and tests the package, pinned.
+const REQUIREMENTS: &str = include_str!("../../python/requirements.txt");
+/// The largest wheel that is still small, in bytes.
+const LARGEST_WHEEL: u64 = 4 * 1024 * 1024;
+/// The libkrun of the guests.
+const RELEASE: &str = "1.19.7";
+
+/// Builds the package and tests it, real guests included.
+///
+/// # Errors
+/// The first step that failed.
+pub fn test(cache: &Cache) -> Result<()> {
+    let package = Package::build(cache)?;
+    eprintln!("types");
+    package.types()?;
+    eprintln!("tests, with libraries that look like libkrun");
+    package.tests()?;
+    eprintln!("real guests, in the lab");
+    package.guests(cache)
+}
+
+/// The package, installed into an environment of its own.
+pub struct Package {
+    /// Where everything is made; stays, so that the next run finds it.
+    dir: PathBuf,
+    /// The tools' interpreter.
+    tools: PathBuf,
+    /// The interpreter that has the package, and the tools besides.
+    pub python: PathBuf,
+}
+
+impl Package {
+    /// Builds the sdist, from that the wheel, checks both and installs the wheel.
+    ///
+    /// # Errors
+    /// What could not be fetched, built or installed; a wheel that is too large or not what its name says.
+    pub fn build(cache: &Cache) -> Result<Package> {
+        let tools = environment("tools", cache, REQUIREMENTS)?.join("bin/python");
+        let dir = target()?.join("krundl-python");
+        std::fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
+        let package = Package { python: dir.join("venv/bin/python"), dir, tools };
+        let wheel = package.wheel()?;
+        package.check(&wheel)?;
+        package.install(&wheel)?;
+        Ok(package)
+    }
+
+    /// The wheel of the sdist, or the one that is there if nothing has changed.
+    fn wheel(&self) -> Result<PathBuf> {
+        let (sdist, wheels) = (self.dir.join("sdist"), self.dir.join("wheel"));
+        crate::cache::remove_dir(&sdist)?;
+        std::fs::create_dir_all(&sdist).with_context(|| format!("could not create {}", sdist.display()))?;
+        let script = "import sys; sys.path.insert(0, 'python/build'); import krundl_build; \
+                      krundl_build.build_sdist(sys.argv[1])";
+        output(self.tool(&["-c", script]).arg(&sdist))?;
+        let archive = only(&sdist, "gz")?;
+        let rustc = output(Command::new("rustc").arg("-vV"))?;
+        let key = crate::cache::fingerprint([&std::fs::read(&archive)?[..], &rustc]);
+        let made_of = self.dir.join("wheel.key");
+        if std::fs::read_to_string(&made_of).is_ok_and(|old| old == key)
+            && let Ok(wheel) = only(&wheels, "whl")
+        {
+            return Ok(wheel);
+        }
+        eprintln!("building the wheel from the sdist (about 3 minutes) ...");
+        let _ = std::fs::remove_file(&made_of);
+        crate::cache::remove_dir(&wheels)?;
+        let source = self.unpack(&archive)?;
+        let pip = ["-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index", "-w"];
+        let mut command = self.tool(&pip);
+        // Not in the sdist's own directory, which is new each time.
+        command.env("CARGO_TARGET_DIR", self.dir.join("target"));
+        output(command.arg(&wheels).arg(source))?;
+        std::fs::write(&made_of, key)?;
+        only(&wheels, "whl")
+    }
+
+    /// Unpacks the sdist. All of its files have the same old date, by which cargo would take them for unchanged.
+    fn unpack(&self, archive: &Path) -> Result<PathBuf> {
+        let source = self.dir.join("source");
+        crate::cache::remove_dir(&source)?;
+        let script = "import os, sys, tarfile\n\
+                      with tarfile.open(sys.argv[1]) as archive:\n    archive.extractall(sys.argv[2])\n\
+                      for place, _, files in os.walk(sys.argv[2]):\n    \
+                      [os.utime(os.path.join(place, file)) for file in files]\n";
+        output(self.tool(&["-c", script]).arg(archive).arg(&source))?;
+        let mut entries = std::fs::read_dir(&source)?.filter_map(|entry| Some(entry.ok()?.path()));
+        entries.find(|path| path.is_dir()).context("the sdist holds nothing")
+    }
+
+    /// Its size, and whether it runs where its name says.
+    fn check(&self, wheel: &Path) -> Result<()> {
+        let size = std::fs::metadata(wheel)?.len();
+        eprintln!("{}: {size} bytes", wheel.file_name().unwrap_or_default().display());
+        if size > LARGEST_WHEEL {
+            bail!("the wheel has {size} bytes, more than {LARGEST_WHEEL}");
+        }
+        let shown = output(self.tool(&["-m", "auditwheel", "show"]).arg(wheel))?;
+        let shown = String::from_utf8_lossy(&shown);
+        let tag = shown.split('"').nth(1).context("auditwheel names no platform tag")?;
+        let named = wheel.file_stem().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with(tag));
+        if !tag.starts_with("manylinux_2_") || !named {
+            bail!("{} is not what auditwheel makes of it: {shown}", wheel.display());
+        }
+        Ok(())
+    }
+
+    fn install(&self, wheel: &Path) -> Result<()> {
+        let venv = self.dir.join("venv");
+        crate::cache::remove_dir(&venv)?;
+        output(self.tool(&["-m", "venv", "--without-pip"]).arg(&venv))?;
+        let pip = ["-m", "pip", "--quiet", "--python"];
+        output(self.tool(&pip).arg(&self.python).args(["install", "--no-deps", "--no-index"]).arg(wheel))?;
+        // The tools are not installed but seen.
+        let places = "import sysconfig; print(sysconfig.get_path('purelib'))";
+        let of = |python: &Path| -> Result<PathBuf> {
+            Ok(String::from_utf8(output(Command::new(python).args(["-c", places]))?)?.trim().into())
+        };
+        let tools = of(&self.tools)?;
+        std::fs::write(of(&self.python)?.join("tools.pth"), format!("{}\n", tools.display()))?;
+        Ok(())
+    }
+
+    /// The tools' interpreter, in the repository.
+    fn tool(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.tools);
+        command.args(arguments).current_dir(project::root());
+        // maturin is called by its name.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let own = self.tools.parent().map(Path::to_owned);
+        let places = own.into_iter().chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(places).expect("they were joined before"));
+        // pip would otherwise say that it is old.
+        command.env("PIP_DISABLE_PIP_VERSION_CHECK", "1").env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+
+    fn types(&self) -> Result<()> {
+        let mypy = ["-m", "mypy", "--config-file", "../pyproject.toml", "krundl", "tests", "build"];
+        let mut command = self.tool(&mypy);
+        run(command.current_dir(project::root().join("python")).env("MYPYPATH", ".:tests"))?;
+        // The module as it is installed, against its stubs.
+        let mut command = Command::new(&self.python);
+        run(command.args(["-m", "mypy.stubtest", "--concise", "krundl._krundl"]).current_dir(&self.dir))
+    }
+
+    fn tests(&self) -> Result<()> {
+        let built = project::executables(&["build", "--package", "krundl-test-support", "--bins"])?;
+        let stubs = self.dir.join("stubs");
+        output(Command::new(project::executable(&built, "krundl-test-stubs")?).arg(&stubs))?;
+        let mut command = self.pytest(&["--doctest-modules", "--pyargs", "krundl"]);
+        run(command.env("KRUNDL_TEST_STUBS", &stubs))?;
+        let mut command = self.pytest(&["python/tests", "--ignore=python/tests/test_guests.py"]);
+        run(command.env("KRUNDL_TEST_STUBS", &stubs))
+    }
+
+    fn pytest(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.python);
+        command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml"]).args(arguments);
+        command.current_dir(project::root()).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "error");
+        command
+    }
+
+    fn guests(&self, cache: &Cache) -> Result<()> {
+        let root = self.dir.join("root");
+        busybox_root(cache, &root)?;
+        let lib = self.dir.join("lib");
+        project::install_libkrun(cache, RELEASE, &lib)?;
+        let command = self.pytest(&["-v", "--durations=0", "python/tests/test_guests.py"]);
+        let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).map(Into::into).collect();
+        let mut lab = Lab::new(cache)
+            .timeout(Duration::from_secs(900))
+            .env("KRUNDL_TEST_LIBRARY", lib.join("libkrun.so.1"))
+            .env("KRUNDL_TEST_ROOT", &root)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .read(&self.dir)
+            .capture(true);
+        for dir in [firmware(cache)?, libkrun(cache, RELEASE, &["blk", "net"])?] {
+            lab = lab.read(dir);
+        }
+        let result = lab.run(&words)?;
+        print!("{}", String::from_utf8_lossy(&result.stdout));
+        eprint!("{}", String::from_utf8_lossy(&result.stderr));
+        match result.outcome {
+            Ok(0) => Ok(()),
+            Ok(status) => bail!("the tests of the Python package with real guests failed (status {status})"),
+            Err(reason) => bail!("the lab failed: {reason}"),
+        }
+    }
+}
+
+/// An environment with these packages, in the cache.
+///
+/// # Errors
+/// What could not be fetched.
+pub fn environment(name: &str, cache: &Cache, requirements: &str) -> Result<PathBuf> {
+    let python = debian::program("python3", "python3")?;
+    let version = output(Command::new(&python).args(["-c", "import sys; print(sys.version, sys.base_prefix)"]))?;
+    let key = format!("python/{name}-{}", crate::cache::fingerprint([requirements.as_bytes(), &version]));
+    cache.entry(&key, |dir| {
+        eprintln!("fetching Python packages for {name} (once) ...");
+        let venv = || output(Command::new(&python).args(["-m", "venv", "--clear"]).arg(dir));
+        // Debian has what it takes in a package of its own.
+        if venv().is_err() {
+            debian::install(&["python3-venv"])?;
+            venv()?;
+        }
+        let list = dir.join("requirements.txt");
+        std::fs::write(&list, requirements).with_context(|| format!("could not write {}", list.display()))?;
+        with_retries("fetching Python packages", || {
+            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "-r"];
+            output(Command::new(dir.join("bin/python")).args(pip).arg(&list))
+        })
+        .map(drop)
+    })
+}
+
+/// Where cargo builds.
+fn target() -> Result<PathBuf> {
+    let metadata =
+        output(project::cargo(["metadata", "--format-version=1", "--no-deps"]).current_dir(project::root()))?;
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata)?;
+    metadata["target_directory"].as_str().map(PathBuf::from).context("cargo names no target directory")
+}
+
+/// The file with that extension in a directory that has one.
+fn only(dir: &Path, extension: &str) -> Result<PathBuf> {
+    let mut files = std::fs::read_dir(dir)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let found = files.find(|path| path.extension().is_some_and(|found| found == extension));
+    found.with_context(|| format!("{} holds no .{extension}", dir.display()))
+}
