@@ -54,6 +54,7 @@ fn run() -> i32 {
     if orders.reopen_stdio {
         ports::reopen_stdio();
     }
+    ports::name_terminal();
     sys::close_inherited();
     workload::guard_supervisor();
     if let Some(failure) = attached {

@@ -1,10 +1,10 @@
 //! The shares that the orders name, mounted.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, shown, text};
@@ -24,15 +24,40 @@ fn one(mount: &OrderMount) -> Result<(), Failure> {
             Failure::new(format_args!("{what}: cannot create {}", shown(part.as_os_str().as_bytes())), &error)
         })?;
     }
-    sys::mount_virtiofs(&mount.tag, &mount.path, mount.read_only, &mount.options)
-        .map_err(|error| Failure::explained(&what, &error, &reason(&error, !mount.options.is_empty())))?;
+    if mount.overlay { overlay(mount, &what) } else { share(mount, path, mount.read_only, &what).map(drop) }
+}
+
+/// Mounts the share and looks at it.
+fn share(mount: &OrderMount, path: &Path, read_only: bool, what: &str) -> Result<Metadata, Failure> {
+    sys::mount_virtiofs(&mount.tag, path.as_os_str().as_bytes(), read_only, &mount.options)
+        .map_err(|error| Failure::explained(what, &error, &reason(&error, !mount.options.is_empty())))?;
     // A mount succeeds although nothing stands behind it on the host; the first access tells.
-    fs::metadata(path)
-        .map_err(|error| {
-            let why = format!("the host's side of the share does not answer ({})", text(&error));
-            Failure::explained(&what, &error, &why)
-        })
-        .map(drop)
+    fs::metadata(path).map_err(|error| {
+        let why = format!("the host's side of the share does not answer ({})", text(&error));
+        Failure::explained(what, &error, &why)
+    })
+}
+
+/// The share below, and above it a layer in memory that takes what is written. Both are mounted where the result goes,
+/// and hidden by it, so that this takes no other place in a root that may have none.
+fn overlay(mount: &OrderMount, what: &str) -> Result<(), Failure> {
+    let path = Path::new(OsStr::from_bytes(&mount.path));
+    let failed = |part: &str, error: &io::Error| Failure::new(format_args!("{what}: {part}"), error);
+    let layer = |error| failed("a layer in memory", &error);
+    sys::mount_tmpfs(&mount.path).map_err(layer)?;
+    let [lower, upper, work] = sys::OVERLAY_LAYERS.map(|name| path.join(name));
+    for dir in [&lower, &upper, &work] {
+        fs::create_dir(dir).map_err(layer)?;
+    }
+    let below = share(mount, &lower, true, what)?;
+    // The upper directory's owner and permissions are those of the whole.
+    chown(&upper, Some(below.uid()), Some(below.gid()))
+        .and_then(|()| fs::set_permissions(&upper, below.permissions()))
+        .map_err(|error| failed("its owner and permissions", &error))?;
+    sys::mount_overlay(&mount.tag, &mount.path).map_err(|error| match error.raw_os_error() {
+        Some(sys::ENODEV) => Failure::explained(what, &error, "this kernel has no overlay (CONFIG_OVERLAY_FS)"),
+        _ => failed("the overlay", &error),
+    })
 }
 
 /// Makes a directory and whatever is missing above it. An error comes with the part that it is about.

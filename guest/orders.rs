@@ -2,7 +2,7 @@
 //!
 //! The kernel command line, libkrun's own way, breaks quotation marks, tabs, newlines and everything that is not
 //! ASCII, so the workload's arguments and environment travel in this file instead. It begins with the line
-//! `krundl-orders 2` and goes on with the fields of [`Orders`] in their order (what is
+//! `krundl-orders 3` and goes on with the fields of [`Orders`] in their order (what is
 //! optional comes behind a truth value): a number, a truth value, a length and
 //! a count are 32 bits, little-endian; a string is its length and its bytes; a list is its count and its items.
 //!
@@ -11,7 +11,7 @@
 use std::fmt;
 
 /// The first line of every orders file; the number grows when the layout changes.
-const MAGIC: &[u8] = b"krundl-orders 2\n";
+const MAGIC: &[u8] = b"krundl-orders 3\n";
 
 /// Everything that the guest program has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct OrderMount {
     pub create: bool,
     /// Mount read-only.
     pub read_only: bool,
+    /// Lay a layer in the guest's memory over the share, which takes what is written.
+    pub overlay: bool,
     /// Further options of the file system, as `mount -o` takes them; may be empty.
     pub options: Vec<u8>,
 }
@@ -112,7 +114,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeError::Magic => write!(f, "they do not begin with the line `krundl-orders 2`"),
+            DecodeError::Magic => write!(f, "they do not begin with the line `krundl-orders 3`"),
             DecodeError::Truncated { at } => write!(f, "the field at byte {at} is cut off"),
             DecodeError::Value { at } => write!(f, "the number at byte {at} has no meaning"),
             DecodeError::Nul { at } => write!(f, "the string at byte {at} has a NUL inside"),
@@ -153,6 +155,7 @@ impl Orders {
             string(&mut out, &mount.path);
             number(&mut out, mount.create.into());
             number(&mut out, mount.read_only.into());
+            number(&mut out, mount.overlay.into());
             string(&mut out, &mount.options);
         }
         string(&mut out, &self.exec);
@@ -276,6 +279,7 @@ impl<'a> Reader<'a> {
             path: self.string()?,
             create: self.truth()?,
             read_only: self.truth()?,
+            overlay: self.truth()?,
             options: self.string()?,
         })
     }
@@ -305,6 +309,7 @@ mod tests {
                     path: b"/work space/\xff".to_vec(),
                     create: true,
                     read_only: false,
+                    overlay: true,
                     options: Vec::new(),
                 },
                 OrderMount {
@@ -312,6 +317,7 @@ mod tests {
                     path: b"/data".to_vec(),
                     create: false,
                     read_only: true,
+                    overlay: false,
                     options: b"dax=always".to_vec(),
                 },
             ],
@@ -347,7 +353,7 @@ mod tests {
     #[test]
     fn the_layout_stays() {
         let orders = Orders { channel: Channel::Vsock { port: 5000 }, args: vec![b"a".to_vec()], ..small() };
-        let mut expected = b"krundl-orders 2\n".to_vec();
+        let mut expected = b"krundl-orders 3\n".to_vec();
         expected.extend([1, 0, 0, 0, 0x88, 0x13, 0, 0]); // vsock, port
         expected.extend([0, 0, 0, 0]); // reopen_stdio
         expected.extend([0, 0, 0, 0]); // root
@@ -420,8 +426,16 @@ mod tests {
             any::<u32>().prop_map(|port| Channel::Vsock { port }),
             bytes().prop_map(|name| Channel::Port { name }),
         ];
-        let mount = (bytes(), bytes(), any::<bool>(), any::<bool>(), bytes())
-            .prop_map(|(tag, path, create, read_only, options)| OrderMount { tag, path, create, read_only, options });
+        let mount = (bytes(), bytes(), any::<[bool; 3]>(), bytes()).prop_map(
+            |(tag, path, [create, read_only, overlay], options)| OrderMount {
+                tag,
+                path,
+                create,
+                read_only,
+                overlay,
+                options,
+            },
+        );
         let root = (bytes(), bytes(), bytes(), any::<bool>())
             .prop_map(|(device, fstype, options, read_only)| OrderRoot { device, fstype, options, read_only });
         let strings = || vec(bytes(), 0..5);

@@ -1,10 +1,11 @@
 //! The virtio console ports that libkrun gives the guest, and the standard descriptors made from them.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::{io, str};
+use std::str;
 
 use super::sys;
 
@@ -28,9 +29,28 @@ pub fn reopen_stdio() {
         if named(name.as_bytes()).is_some_and(|port| take(&port, fd).is_ok()) || !is_null(fd) {
             continue;
         }
-        if let Ok(console) = OpenOptions::new().read(true).write(true).custom_flags(sys::O_NOCTTY).open(CONSOLE) {
-            let _ = sys::replace_stdio(console.as_raw_fd(), fd);
+        take_console(fd);
+    }
+}
+
+/// Gives the terminal its name where a standard descriptor is one: the kernel opened it before there was a `/dev`, so that
+/// `tty` and whoever else looks for its name there finds none.
+pub fn name_terminal() {
+    for fd in 0..3 {
+        let is_terminal = match fd {
+            0 => io::stdin().is_terminal(),
+            1 => io::stdout().is_terminal(),
+            _ => io::stderr().is_terminal(),
+        };
+        if is_terminal {
+            take_console(fd);
         }
+    }
+}
+
+fn take_console(fd: RawFd) {
+    if let Ok(console) = OpenOptions::new().read(true).write(true).custom_flags(sys::O_NOCTTY).open(CONSOLE) {
+        let _ = sys::replace_stdio(console.as_raw_fd(), fd);
     }
 }
 

@@ -115,6 +115,7 @@ unsafe extern "C" {
     fn sigprocmask(how: c_int, set: *const SigSet, old: *mut SigSet) -> c_int;
     fn setpgid(pid: c_int, group: c_int) -> c_int;
     fn setsid() -> c_int;
+    fn tcgetpgrp(fd: c_int) -> c_int;
     fn tcsetpgrp(fd: c_int, group: c_int) -> c_int;
     fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
@@ -195,6 +196,31 @@ pub fn mount_virtiofs(tag: &[u8], target: &[u8], read_only: bool, options: &[u8]
     let data = if options.is_empty() { std::ptr::null() } else { options.as_ptr().cast() };
     // SAFETY: all pointers are C strings that outlive the call; the data may be NULL.
     check(unsafe { mount(tag.as_ptr(), target.as_ptr(), c"virtiofs".as_ptr(), flags, data) }).map(drop)
+}
+
+/// Mounts an empty file system in memory.
+pub fn mount_tmpfs(target: &[u8]) -> Result<()> {
+    let target = c_string(target)?;
+    // SAFETY: C strings that outlive the call.
+    check(unsafe { mount(c"tmpfs".as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0, c"mode=0755".as_ptr().cast()) })
+        .map(drop)
+}
+
+/// The directories in the target of [`mount_overlay`]: below, above, and the file system's own.
+pub const OVERLAY_LAYERS: [&str; 3] = ["lower", "upper", "work"];
+
+/// Mounts over `target` the layers that are in it. Leaves this process in `/`.
+pub fn mount_overlay(source: &[u8], target: &[u8]) -> Result<()> {
+    let (source, target) = (c_string(source)?, c_string(target)?);
+    // Relative, because a comma or colon in the target would have a meaning here.
+    let layers = c"lowerdir=lower,upperdir=upper,workdir=work";
+    // SAFETY: C strings that outlive the calls; this program has one thread.
+    unsafe {
+        check(chdir(target.as_ptr()))?;
+        let mounted = check(mount(source.as_ptr(), c".".as_ptr(), c"overlay".as_ptr(), 0, layers.as_ptr().cast()));
+        check(chdir(c"/".as_ptr()))?;
+        mounted.map(drop)
+    }
 }
 
 /// Mounts a block device.
@@ -296,6 +322,12 @@ pub fn new_session() -> Result<()> {
 pub fn control_terminal(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: an open descriptor; the request takes an integer.
     check(unsafe { ioctl(fd.as_raw_fd(), TIOCSCTTY, 0 as c_int) }).map(drop)
+}
+
+/// Whether a terminal is the controlling one of this process.
+pub fn is_control_terminal(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: an open descriptor.
+    unsafe { tcgetpgrp(fd.as_raw_fd()) >= 0 }
 }
 
 /// Puts the calling process into a group of its own.

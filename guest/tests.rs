@@ -225,7 +225,7 @@ fn a_guest_that_cannot_be_prepared_is_told() {
     let missing = format!("orders in {name}: ENOENT: No such file or directory");
     assert_failed(&start(&[file.as_ref()]), 125, &missing);
     fs::write(&file, "#!/bin/sh\n").unwrap();
-    let foreign = format!("orders in {name}: they do not begin with the line `krundl-orders 2`");
+    let foreign = format!("orders in {name}: they do not begin with the line `krundl-orders 3`");
     assert_failed(&start(&[file.as_ref()]), 125, &foreign);
     // What the kernel appends to the command line is no reason to fail.
     fs::write(&file, shell("exit 4").encode()).unwrap();
@@ -242,6 +242,7 @@ fn a_mount_that_fails_is_named() {
         path: path(name),
         create,
         read_only: true,
+        overlay: false,
         options: Vec::new(),
     };
     let mut orders = shell("echo ran");
@@ -515,7 +516,14 @@ fn the_host_is_told_what_became_of_the_workload() {
     assert_eq!(told(wrong), (vec![Word::Failed { errno: 2, message }], Some(125)));
     let mut wrong = shell("exit 0");
     let path = machine.dir.path().join("made/mount").into_os_string().into_encoded_bytes();
-    wrong.mounts = vec![OrderMount { tag: b"m0".to_vec(), path, create: true, read_only: false, options: Vec::new() }];
+    wrong.mounts = vec![OrderMount {
+        tag: b"m0".to_vec(),
+        path,
+        create: true,
+        read_only: false,
+        overlay: false,
+        options: Vec::new(),
+    }];
     let (words, status) = told(wrong);
     assert!(matches!(&words[..], [Word::Failed { message, .. }] if message.starts_with("mount of tag \"m0\" on /")));
     assert_eq!(status, Some(125));

@@ -129,16 +129,16 @@ impl Workload {
 }
 
 /// The controlling terminal, on which ^C arrives even where standard input is something else. With `take_console` the
-/// console becomes it, for kernels that left process 1 without one.
+/// console becomes it, for kernels that left process 1 without one, or with one that is silent.
 fn terminal(take_console: bool) -> Option<File> {
     let open = |path| OpenOptions::new().read(true).write(true).custom_flags(sys::O_NOCTTY).open(path).ok();
-    open("/dev/tty").or_else(|| {
-        let console = open(CONSOLE).filter(|_| take_console)?;
+    let console = open(CONSOLE).filter(|console| take_console && !sys::is_control_terminal(console.as_fd()));
+    let taken = console.filter(|console| {
         // Fails for the leader of a session, who may take a terminal without it.
         let _ = sys::new_session();
-        sys::control_terminal(console.as_fd()).ok()?;
-        Some(console)
-    })
+        sys::control_terminal(console.as_fd()).is_ok()
+    });
+    taken.or_else(|| open("/dev/tty"))
 }
 
 /// What is executed, in the form that execve wants.

@@ -446,6 +446,10 @@ typedef struct krundl_mount {
      * Whether the guest may not write, enforced on the host's side.
      */
     bool read_only;
+    /**
+     * Whether the guest may write without changing anything on the host.
+     */
+    bool overlay;
 } krundl_mount;
 
 /**

@@ -334,6 +334,49 @@ fn the_kernels_console_must_be_replaceable() {
 }
 
 #[test]
+fn an_init_of_the_guests_own_leaves_no_room_for_what_krundls_program_does() {
+    let host = Host::new();
+    let kernel = host.path("vmlinux");
+    fs::copy("/bin/true", &kernel).unwrap();
+    let kernel = |line: &str| json!({"path": kernel, "cmdline": line});
+    let own = "console=hvc0 root=/dev/vda init=/sbin/init";
+    let with = |fields: Value| {
+        let mut all = json!({"kernel": kernel(own), "exec": null, "root": null, "memory_mib": 4096});
+        all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        all
+    };
+    let share = host.dir.path();
+    host.good(with(json!({"mounts": [{"host": share, "guest": "/anywhere", "tag": "share"}]})));
+    host.good(with(json!({"root": {"dir": share, "read_only": true}})));
+    host.bad(
+        with(json!({
+            "root": {"disk": {}}, "disks": [{"path": host.file("disk", [0; 512])}],
+            "mounts": [{"host": share, "overlay": true}], "overlay": {"dirs": [{"path": "/new"}]},
+            "rlimits": {"NOFILE": {"soft": 64}},
+        })),
+        &[
+            ("root.disk", "root=/dev/vda"),
+            ("mounts[0].overlay", "own"),
+            ("overlay", "nothing of krundl's"),
+            ("rlimits", "limits"),
+        ],
+    );
+    // One or the other: a workload runs by libkrun's init.
+    host.bad(
+        json!({"kernel": kernel(own), "memory_mib": 4096}),
+        &[("kernel.cmdline", "without init=/init.krun the workload would never run")],
+    );
+    host.bad(
+        with(json!({"kernel": kernel("init=/init.krun"), "root": {"dir": share}})),
+        &[("exec", "init of the guest's own")],
+    );
+    host.bad(
+        json!({"mounts": [{"host": share, "overlay": true, "read_only": true}]}),
+        &[("mounts[0].overlay", "leave out")],
+    );
+}
+
+#[test]
 fn limits_names_and_devices() {
     let host = Host::new();
     host.good(json!({"rlimits": {"NOFILE": {"soft": 1, "hard": 2}, "CORE": {"soft": u64::MAX}}}));

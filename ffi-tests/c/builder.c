@@ -55,8 +55,10 @@ static void every_setter_sets_its_field(void) {
     mount.semantics = "simplified";
     mount.dax_mib = 4;
     OK(krundl_spec_add_mount_with(spec, &mount));
-    has(spec, "\"mounts\":[{\"host\":\"/h\",\"guest\":\"/workspace\",\"tag\":null,\"read_only\":true,\"dax_mib\":0,"
-              "\"semantics\":null},{\"host\":\"/h2\",\"guest\":\"/g2\",\"tag\":\"t\",\"read_only\":false,\"dax_mib\":4,"
+    has(spec, "\"mounts\":[{\"host\":\"/h\",\"guest\":\"/workspace\",\"tag\":null,\"read_only\":true,\"overlay\":false,"
+              "\"dax_mib\":0,"
+              "\"semantics\":null},{\"host\":\"/h2\",\"guest\":\"/g2\",\"tag\":\"t\",\"read_only\":false,"
+              "\"overlay\":false,\"dax_mib\":4,"
               "\"semantics\":\"simplified\"}]");
     OK(krundl_spec_add_overlay_bytes(spec, "/etc/motd", (const uint8_t *)"hi", 2, 0644));
     OK(krundl_spec_add_overlay_file(spec, "/etc/hosts", "/etc/hosts", 0600));

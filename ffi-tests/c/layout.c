@@ -23,6 +23,7 @@ _Static_assert(offsetof(krundl_mount, tag) == 24, "offsetof(krundl_mount, tag) =
 _Static_assert(offsetof(krundl_mount, semantics) == 32, "offsetof(krundl_mount, semantics) == 32");
 _Static_assert(offsetof(krundl_mount, dax_mib) == 40, "offsetof(krundl_mount, dax_mib) == 40");
 _Static_assert(offsetof(krundl_mount, read_only) == 44, "offsetof(krundl_mount, read_only) == 44");
+_Static_assert(offsetof(krundl_mount, overlay) == 45, "offsetof(krundl_mount, overlay) == 45");
 _Static_assert(sizeof(krundl_disk) == 48, "sizeof(krundl_disk) == 48");
 _Static_assert(offsetof(krundl_disk, struct_size) == 0, "offsetof(krundl_disk, struct_size) == 0");
 _Static_assert(offsetof(krundl_disk, path) == 8, "offsetof(krundl_disk, path) == 8");

@@ -213,7 +213,8 @@ class Kernel(Data):
     """The file."""
     cmdline: str | None = None
     """The kernel's command line. It replaces libkrun's own, and must therefore name libkrun's init
-    (`init=/init.krun`) and root (`rootfstype=virtiofs rw`) for the workload to run. ASCII only.
+    (`init=/init.krun`) and root (`rootfstype=virtiofs rw`) for a workload (`exec`) to run. Without a workload it
+    boots an init of the guest's own. ASCII only.
     """
     format: KernelFormat = "auto"
     """Its format."""
@@ -231,6 +232,10 @@ class Mount(Data):
     """Size of the DAX window in MiB, a multiple of 2; 0 for none."""
     guest: str = "/workspace"
     """Where the guest sees it: absolute, not `/`."""
+    overlay: bool = False
+    """Whether the guest may write without changing anything on the host: what it writes stays in its memory and is
+    gone with it. Needs libkrun 1.19.6, and a guest's kernel with overlayfs.
+    """
     read_only: bool = False
     """Whether the guest may not write; enforced on the host's side, so it needs `krun_add_virtiofs3`."""
     semantics: Semantics | None = None
@@ -437,7 +442,9 @@ class VmSpec(_SpecBase):
     displays: list[Display] = field(default_factory=list)
     """Its displays."""
     exec: Exec | None = None
-    """The workload. Required unless there is `firmware` or `tee`."""
+    """The workload. Required unless there is `firmware` or `tee`, or `kernel.cmdline` boots an init of the guest's own:
+    then how that ended stays unknown, and it mounts the shares itself, by their tags.
+    """
     firmware: HostPath | None = None
     """A firmware file to boot instead of a kernel. What it boots from a disk is its own matter: krundl's program does
     not run there, so there is no root, workload or mount, and whether it is up is unknown.
@@ -469,7 +476,9 @@ class VmSpec(_SpecBase):
     rlimits: dict[str, Rlimit] = field(default_factory=dict)
     """Resource limits of the workload by the names of Linux's resources without `RLIMIT_`: `NOFILE`, `NPROC` ..."""
     root: Root | None = None
-    """The guest's root file system. Required unless there is `firmware` or `tee`, which bring their own."""
+    """The guest's root file system. Required unless there is `firmware` or `tee`, which bring their own, or
+    `kernel.cmdline` boots an init of the guest's own.
+    """
     serial: Serial | None = None
     """A serial console besides."""
     smbios_oem_strings: list[str] = field(default_factory=list)

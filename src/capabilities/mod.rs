@@ -3,6 +3,7 @@
 //! Everything here is judged from an [`Observation`]; nothing is opened or called.
 
 mod levels;
+mod operations;
 mod version;
 
 use serde::{Deserialize, Serialize};

@@ -27,6 +27,8 @@ pub struct krundl_mount {
     pub dax_mib: u32,
     /// Whether the guest may not write, enforced on the host's side.
     pub read_only: bool,
+    /// Whether the guest may write without changing anything on the host.
+    pub overlay: bool,
 }
 
 impl Default for krundl_mount {
@@ -40,6 +42,7 @@ impl Default for krundl_mount {
             semantics: none,
             dax_mib: 0,
             read_only: false,
+            overlay: false,
         }
     }
 }
@@ -211,6 +214,7 @@ unsafe fn add_mount(spec: &mut crate::VmSpec, mount: &krundl_mount) -> crate::Re
             guest: optional_text(&field("guest"), mount.guest)?.unwrap_or(DEFAULT_GUEST).to_owned(),
             tag: optional_text(&field("tag"), mount.tag)?.map(str::to_owned),
             read_only: mount.read_only,
+            overlay: mount.overlay,
             dax_mib: mount.dax_mib,
             semantics: named(&field("semantics"), mount.semantics)?,
         }

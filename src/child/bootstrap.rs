@@ -56,6 +56,7 @@ pub(super) fn orders(guest: &Guest) -> Vec<u8> {
                 path: mount.path.clone().into_bytes(),
                 create: mount.create,
                 read_only: mount.read_only,
+                overlay: mount.overlay,
                 options: Vec::new(),
             })
             .collect(),

@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use krundl::doctor::Purpose;
 use krundl::spec::{DEFAULT_GUEST, Disk, DiskFormat, LogLevel, Mount, Port};
 
 /// microVMs through libkrun: what the installed one can do, and how to run a command in one.
@@ -27,6 +28,11 @@ pub enum Command {
     /// For any architecture, ELF and Mach-O. Exit status: 0, or 1 when a file cannot be read or is no library, 2 when
     /// used wrongly.
     Inspect(InspectArgs),
+    /// Kernels for guests
+    Kernel {
+        #[command(subcommand)]
+        command: KernelCommand,
+    },
     /// Show how a VM would be started, or everything that stands in the way
     ///
     /// Checks the spec against this host and negotiates it with libkrun; nothing is started. Exit status: 0 with the
@@ -64,7 +70,7 @@ pub struct DoctorArgs {
     #[arg(long)]
     pub boot: bool,
     /// Say whether this mount would work here, and how; may be repeated
-    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
+    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro|:overlay]", value_parser = clap::builder::OsStringValueParser::new())]
     pub mounts: Vec<OsString>,
     /// Say whether this kernel can be started, and has what a guest needs
     #[arg(long, value_name = "FILE")]
@@ -127,6 +133,30 @@ pub struct InspectArgs {
     pub verbose: bool,
 }
 
+#[derive(Debug, Subcommand)]
+pub enum KernelCommand {
+    /// Show whether a kernel, or a configuration before it is built, has what a guest takes
+    ///
+    /// FILE is a vmlinux, a bzImage, an arm64 Image or a .config. Nothing is run. Exit status: 0, or 1 when something is
+    /// missing or cannot be told, 2 when used wrongly.
+    Check {
+        /// The kernel, or its configuration
+        file: PathBuf,
+        /// What it is to serve for: mounts, overlay, disk, net, vsock, dax, initrd
+        #[arg(
+            long = "for",
+            value_name = "PURPOSES",
+            value_delimiter = ',',
+            default_value = "mounts",
+            value_parser = purpose
+        )]
+        purposes: Vec<Purpose>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// The VM's description (JSON, see docs/spec.md); - for standard input
@@ -150,8 +180,9 @@ pub struct RunArgs {
     /// Memory of the guest in MiB [default: 512]
     #[arg(long, value_name = "MIB")]
     pub memory: Option<u32>,
-    /// A directory of the host that the guest sees; GUEST is /workspace where it is left out; may be repeated
-    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
+    /// A directory of the host that the guest sees; GUEST is /workspace where it is left out; may be repeated. With
+    /// :overlay the guest may write, and the host's files stay as they are
+    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro|:overlay]", value_parser = clap::builder::OsStringValueParser::new())]
     pub mounts: Vec<OsString>,
     /// The guest may not write to its root
     #[arg(long)]
@@ -175,6 +206,12 @@ pub struct RunArgs {
     /// A kernel of your own instead of libkrunfw's
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
+    /// An initial RAM disk for it
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub initrd: Option<PathBuf>,
+    /// Its command line. One without init=/init.krun boots an init of the guest's own: then there is no CMD
+    #[arg(long, value_name = "LINE", requires = "kernel")]
+    pub cmdline: Option<String>,
     /// A variable of the command's environment; K alone takes the caller's value; may be repeated
     #[arg(long = "env", short = 'e', value_name = "K=V")]
     pub env: Vec<OsString>,
@@ -193,10 +230,10 @@ pub struct RunArgs {
     #[command(flatten)]
     pub library: LibraryArgs,
     /// The directory that the guest has as its root
-    #[arg(value_name = "ROOT", required_unless_present = "spec")]
+    #[arg(value_name = "ROOT", required_unless_present_any = ["spec", "cmdline"])]
     pub root: Option<PathBuf>,
     /// The command and its arguments
-    #[arg(last = true, value_name = "CMD", required_unless_present = "spec")]
+    #[arg(last = true, value_name = "CMD", required_unless_present_any = ["spec", "cmdline"])]
     pub command: Vec<OsString>,
 }
 
@@ -224,12 +261,12 @@ impl From<Level> for LogLevel {
     }
 }
 
-/// `HOST[:GUEST][:ro]`. Read from the end, so that a host path may hold a colon unless what follows it begins with a
+/// `HOST[:GUEST][:ro|:overlay]`. Read from the end, so that a host path may hold a colon unless what follows it begins with a
 /// slash.
 pub fn mount(text: &OsStr) -> Result<Mount, String> {
-    let (mut host, mut guest, mut read_only) = (text.as_bytes(), DEFAULT_GUEST.as_bytes(), false);
-    if let Some((rest, mode)) = split_last(host).filter(|(_, mode)| matches!(*mode, b"ro" | b"rw")) {
-        (host, read_only) = (rest, mode == b"ro");
+    let (mut host, mut guest, mut mode) = (text.as_bytes(), DEFAULT_GUEST.as_bytes(), &b"rw"[..]);
+    if let Some((rest, said)) = split_last(host).filter(|(_, said)| matches!(*said, b"ro" | b"rw" | b"overlay")) {
+        (host, mode) = (rest, said);
     }
     if let Some((rest, path)) = split_last(host).filter(|(_, path)| path.starts_with(b"/")) {
         (host, guest) = (rest, path);
@@ -247,7 +284,8 @@ pub fn mount(text: &OsStr) -> Result<Mount, String> {
         host: OsString::from_vec(host.to_vec()).into(),
         guest: guest.to_owned(),
         tag: None,
-        read_only,
+        read_only: mode == b"ro",
+        overlay: mode == b"overlay",
         dax_mib: 0,
         semantics: None,
     })
@@ -279,6 +317,11 @@ fn port(text: &str) -> Result<Port, String> {
     Ok(Port { host: number(host)?, guest: number(guest)? })
 }
 
+fn purpose(text: &str) -> Result<Purpose, String> {
+    let known = || Purpose::ALL.iter().map(|purpose| purpose.name()).collect::<Vec<_>>().join(", ");
+    Purpose::from_name(text).ok_or_else(|| format!("known are {}", known()))
+}
+
 fn split_last(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = text.iter().rposition(|b| *b == b':')?;
     Some((&text[..colon], &text[colon + 1..]))
@@ -305,6 +348,8 @@ mod tests {
         expect("/a:rw", "/a", "/workspace", false);
         expect("/with:colon:/b:ro", "/with:colon", "/b", true);
         expect("with:colon", "with:colon", "/workspace", false);
+        let overlay = mount(OsStr::new("/a:/b:overlay")).unwrap();
+        assert_eq!((overlay.guest.as_str(), overlay.read_only, overlay.overlay), ("/b", false, true));
         assert!(mount(OsStr::new(":/b")).is_err());
         assert!(mount(OsStr::new("")).is_err());
     }

@@ -3,6 +3,7 @@
 mod args;
 mod doctor;
 mod inspect;
+mod kernel;
 mod plan;
 mod run;
 mod signals;
@@ -14,6 +15,7 @@ fn main() {
     let status = match command {
         args::Command::Doctor(args) => doctor::doctor(&args),
         args::Command::Inspect(args) => inspect::inspect(&args),
+        args::Command::Kernel { command } => kernel::kernel(&command),
         args::Command::Plan(args) => plan::plan(&args),
         args::Command::Run(args) => run::run(*args),
     };

@@ -123,7 +123,7 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
         spec.root.get_or_insert_default().read_only = true;
     }
     if let Some(path) = args.kernel {
-        spec.kernel = Some(Kernel { path, format: KernelFormat::Auto, initrd: None, cmdline: None });
+        spec.kernel = Some(Kernel { path, format: KernelFormat::Auto, initrd: args.initrd, cmdline: args.cmdline });
     }
     let mut wrong = |option: &str, text: &OsString, reason: String, usage: &str| {
         let field = format!("--{option} {}", text.display());
@@ -132,7 +132,7 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
     for text in &args.mounts {
         match mount(text) {
             Ok(mount) => spec.mounts.push(mount),
-            Err(reason) => wrong("mount", text, reason, "HOST[:GUEST][:ro]"),
+            Err(reason) => wrong("mount", text, reason, "HOST[:GUEST][:ro|:overlay]"),
         }
     }
     for text in &args.disks {
@@ -152,6 +152,10 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
     spec.nics.extend(cards.into_iter().flatten());
     if let Some(level) = args.log_level {
         spec.log_level = level.into();
+    }
+    // Nothing said of a workload leaves it to the spec whether there is one.
+    if spec.exec.is_none() && args.command.is_empty() && args.workdir.is_none() && args.env.is_empty() {
+        return Ok(parsed);
     }
     let exec = spec.exec.get_or_insert_with(|| Exec {
         path: "".into(),

@@ -153,6 +153,10 @@ catalog! {
             "Whether network cards can be attached (krun_add_net_unixstream, in builds with net).",
             "Only the sockets that libkrun carries over vsock (TSI).",
             "Use a libkrun that was built with net (NET=1).";
+        Snapshots => "snapshots":
+            "Whether a running VM can be paused, resumed, written to a file and started from it. No release of libkrun has functions for that; the names under which upstream prepares them are known.",
+            "Nothing of it can be had, also from a library that has the functions already: what they do is not settled.",
+            "Wait for a release of libkrun with them, and a krundl that knows it.";
         Features => "features":
             "Functions that are there although this build lacks what they need, by krun_has_feature.",
             "Their presence proves nothing: they refuse, or succeed without doing anything.",

@@ -13,6 +13,7 @@ use crate::capabilities::Capabilities;
 use crate::error::{Problem, ProblemKind};
 use crate::plan::negotiate;
 use crate::spec::{self, Kernel, KernelFormat};
+use crate::symbols::named;
 
 /// The largest kernel that is unpacked, in bytes.
 const MAX_UNPACKED: usize = 512 << 20;
@@ -50,6 +51,28 @@ pub enum ConfigSource {
     Carried,
     /// A file beside it, which only by its name belongs to it.
     Beside(PathBuf),
+    /// The file is a configuration itself, and no kernel.
+    Itself,
+}
+
+named! {
+    /// What a kernel is to serve for. What every VM of krundl's takes (devices, a console) is always looked at.
+    pub enum Purpose {
+        /// Directories of the host.
+        Mounts => "mounts",
+        /// Mounts that the guest may write to without changing anything on the host.
+        Overlay => "overlay",
+        /// Disks.
+        Disk => "disk",
+        /// Network cards.
+        Net => "net",
+        /// vsock ports.
+        Vsock => "vsock",
+        /// Mounts with a DAX window.
+        Dax => "dax",
+        /// An initial RAM disk.
+        Initrd => "initrd",
+    }
 }
 
 /// What options are for.
@@ -57,6 +80,8 @@ pub enum ConfigSource {
 pub(super) struct Need {
     /// In words.
     pub what: &'static str,
+    /// For whom; `None`: for everybody.
+    pub purpose: Option<Purpose>,
     /// Without it there is no VM of krundl's at all.
     pub vital: bool,
     /// The options, without `CONFIG_`.
@@ -65,15 +90,19 @@ pub(super) struct Need {
 
 /// What libkrun's machine takes, on every architecture.
 pub(super) const NEEDS: &[Need] = &[
-    Need { what: "devices", vital: true, options: &["VIRTIO_MMIO", "DEVTMPFS"] },
-    Need { what: "mounts", vital: true, options: &["FUSE_FS", "VIRTIO_FS"] },
-    Need { what: "console", vital: true, options: &["VIRTIO_CONSOLE"] },
-    Need { what: "vsock", vital: false, options: &["VSOCKETS", "VIRTIO_VSOCKETS"] },
-    Need { what: "disks", vital: false, options: &["VIRTIO_BLK"] },
-    Need { what: "DAX", vital: false, options: &["FUSE_DAX"] },
+    Need { what: "devices", purpose: None, vital: true, options: &["VIRTIO_MMIO", "DEVTMPFS"] },
+    Need { what: "mounts", purpose: Some(Purpose::Mounts), vital: true, options: &["FUSE_FS", "VIRTIO_FS"] },
+    Need { what: "console", purpose: None, vital: true, options: &["VIRTIO_CONSOLE"] },
+    Need { what: "vsock", purpose: Some(Purpose::Vsock), vital: false, options: &["VSOCKETS", "VIRTIO_VSOCKETS"] },
+    Need { what: "disks", purpose: Some(Purpose::Disk), vital: false, options: &["VIRTIO_BLK"] },
+    Need { what: "network", purpose: Some(Purpose::Net), vital: false, options: &["INET", "VIRTIO_NET"] },
+    Need { what: "overlays", purpose: Some(Purpose::Overlay), vital: false, options: &["OVERLAY_FS", "TMPFS"] },
+    Need { what: "an initial RAM disk", purpose: Some(Purpose::Initrd), vital: false, options: &["BLK_DEV_INITRD"] },
+    Need { what: "DAX", purpose: Some(Purpose::Dax), vital: false, options: &["FUSE_DAX"] },
 ];
 /// On x86-64 the devices stand on the command line.
-pub(super) const ON_X86: Need = Need { what: "devices", vital: true, options: &["VIRTIO_MMIO_CMDLINE_DEVICES"] };
+pub(super) const ON_X86: Need =
+    Need { what: "devices", purpose: None, vital: true, options: &["VIRTIO_MMIO_CMDLINE_DEVICES"] };
 
 /// Those of an architecture.
 pub(super) fn needs(architecture: &str) -> impl Iterator<Item = Need> {
@@ -214,7 +243,7 @@ fn beside(path: &Path) -> Option<(PathBuf, String)> {
     fs::read_to_string(&file).ok().map(|text| (file, text))
 }
 
-fn options(config: &str) -> BTreeMap<String, char> {
+pub(super) fn options(config: &str) -> BTreeMap<String, char> {
     let all = NEEDS.iter().chain([&ON_X86]).flat_map(|need| need.options);
     let value = |name: &str| {
         let line = config.lines().find_map(|line| line.strip_prefix("CONFIG_")?.strip_prefix(name)?.strip_prefix('='));

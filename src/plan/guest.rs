@@ -51,6 +51,9 @@ pub struct GuestMount {
     pub create: bool,
     /// Whether it is mounted read-only in the guest as well.
     pub read_only: bool,
+    /// Whether a layer in the guest's memory lies over it and takes what is written.
+    #[serde(default)]
+    pub overlay: bool,
 }
 
 /// The way from the guest's program to the host.

@@ -53,7 +53,7 @@ pub fn reach(function: Function) -> Reach {
         krun_set_root => Field(&["root.dir"], "with root.dax_mib 512, before 1.9.5"),
         krun_add_virtiofs => Field(&["root.dir", "root.disk", "mounts"], ""),
         krun_add_virtiofs2 => Field(&["root.dax_mib", "mounts[].dax_mib"], ""),
-        krun_add_virtiofs3 => Field(&["root.read_only", "mounts[].read_only"], ""),
+        krun_add_virtiofs3 => Field(&["root.read_only", "mounts[].read_only", "mounts[].overlay"], ""),
         krun_add_virtiofs4 => Field(&["mounts[].semantics"], ""),
         krun_set_mapped_volumes => Never("dead: it refuses with -EINVAL since 1.8.0; mounts take its place"),
         krun_disable_implicit_init => {

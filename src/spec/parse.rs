@@ -205,7 +205,7 @@ fn example() -> Value {
         "firmware": null,
         "exec": {"path": "/bin/true", "args": [""], "env": {}, "workdir": "/"},
         "mounts": [{
-            "host": "/", "guest": path, "tag": null, "read_only": false, "dax_mib": 0, "semantics": null,
+            "host": "/", "guest": path, "tag": null, "read_only": false, "overlay": false, "dax_mib": 0, "semantics": null,
         }],
         "overlay": {
             "files": [{"path": path, "text": null, "from": null, "mode": 0}],

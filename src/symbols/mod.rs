@@ -7,6 +7,7 @@
 mod build;
 mod feature;
 mod set;
+mod upcoming;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 pub use build::{Build, Without};
 pub use feature::Feature;
 pub use set::FunctionSet;
+pub use upcoming::{Operation, UPCOMING, Upcoming};
 
 /// An enum of names: `ALL`, `name`, `from_name`, `Display`, and serde by name.
 macro_rules! named {

@@ -15,7 +15,7 @@ use crate::stage::{Guest, Stage};
 use crate::talk::all;
 
 /// A spec that runs a script, with these fields besides.
-fn spec(stage: &Stage, script: &str, fields: Value) -> VmSpec {
+pub fn spec(stage: &Stage, script: &str, fields: Value) -> VmSpec {
     let mut spec: Value = serde_json::from_str(&stage.spec(script).to_json()).unwrap();
     for (name, value) in fields.as_object().unwrap() {
         spec[name] = value.clone();
@@ -28,7 +28,7 @@ fn launch(stage: &Stage, spec: &VmSpec) -> Guest {
 }
 
 /// What a guest says before its end, and how that is told.
-fn run(stage: &Stage, spec: &VmSpec) -> (String, i32) {
+pub fn run(stage: &Stage, spec: &VmSpec) -> (String, i32) {
     let guest = launch(stage, spec);
     let said = [all(guest.vm.take_stdout().unwrap()), all(guest.vm.take_stderr().unwrap())].concat();
     let status = guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status();
@@ -36,7 +36,7 @@ fn run(stage: &Stage, spec: &VmSpec) -> (String, i32) {
 }
 
 /// An ext4 file system, with the content of a directory.
-fn ext4(path: &Path, content: Option<&Path>) {
+pub fn ext4(path: &Path, content: Option<&Path>) {
     let mut make = Command::new("mke2fs");
     make.args(["-q", "-t", "ext4"]);
     if let Some(content) = content {
@@ -47,7 +47,7 @@ fn ext4(path: &Path, content: Option<&Path>) {
 }
 
 /// A file of an ext4 file system that nobody uses.
-fn read_ext4(image: &Path, file: &str) -> String {
+pub fn read_ext4(image: &Path, file: &str) -> String {
     let output = Command::new("debugfs").args(["-R", &format!("cat {file}")]).arg(image).output().expect("debugfs");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -10,6 +10,8 @@ pub struct Environment {
     pub releases: Vec<Release>,
     /// The directory of libkrunfw.
     pub firmware: PathBuf,
+    /// A kernel of our own.
+    pub kernel: PathBuf,
     /// The root of guests; only read.
     pub root: PathBuf,
 }
@@ -30,15 +32,20 @@ impl Environment {
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Environment>, String> {
         let path = |name: &str| variable(name).map(|value| (name.to_owned(), PathBuf::from(value)));
         let in_lab = variable("KRUNDL_LAB").is_some_and(|value| value == "1");
-        let (Some(releases), Some(firmware), Some(root), true) =
-            (variable("KRUNDL_TEST_LIBKRUN"), path("KRUNDL_TEST_FIRMWARE"), path("KRUNDL_TEST_ROOT"), in_lab)
-        else {
+        let (Some(releases), Some(firmware), Some(kernel), Some(root), true) = (
+            variable("KRUNDL_TEST_LIBKRUN"),
+            path("KRUNDL_TEST_FIRMWARE"),
+            path("KRUNDL_TEST_KERNEL"),
+            path("KRUNDL_TEST_ROOT"),
+            in_lab,
+        ) else {
             return Ok(None);
         };
         let releases = releases.into_string().map_err(|text| format!("KRUNDL_TEST_LIBKRUN: {text:?} is not UTF-8"))?;
         Ok(Some(Environment {
             releases: releases.split(';').map(release).collect::<Result<_, _>>()?,
             firmware: with(firmware, "libkrunfw.so.5")?,
+            kernel: with(kernel, "vmlinux")?.join("vmlinux"),
             root: with(root, "bin/busybox")?,
         }))
     }

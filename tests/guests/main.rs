@@ -1,7 +1,8 @@
 //! Real guests: every case boots them with each libkrun that `cargo xtask test` names, inside its lab.
 //!
 //! The lab says `KRUNDL_LAB=1`; the task says which libraries there are (`KRUNDL_TEST_LIBKRUN`, as
-//! `1.19.7=DIRECTORY;...`), where libkrunfw is (`KRUNDL_TEST_FIRMWARE`), and which directory is a guest's root
+//! `1.19.7=DIRECTORY;...`), where libkrunfw is (`KRUNDL_TEST_FIRMWARE`), where a
+//! kernel of our own (`KRUNDL_TEST_KERNEL`), and which directory is a guest's root
 //! (`KRUNDL_TEST_ROOT`; nobody writes to it). Without all of them the cases are skipped.
 
 mod arguments;
@@ -11,6 +12,7 @@ mod environment;
 mod exhaustion;
 mod failures;
 mod faults;
+mod kernel;
 mod leftovers;
 mod mounts;
 mod port;
@@ -96,6 +98,17 @@ const CASES: &[Case] = cases! {
         another_user_owns_what_the_guest_makes_and_cannot_read_what_is_roots,
         limits_and_files_laid_over_the_root_reach_the_workload,
     },
+    kernel::{
+        piped_streams_and_the_exit_status_are_the_workloads,
+        the_terminal_is_the_workloads,
+        a_root_on_a_disk_beside_a_qcow2_and_a_read_only_one,
+        an_overlay_takes_what_is_written_and_the_hosts_files_stay,
+        a_dax_window_works_with_the_fragments_of_dax,
+        the_kernels_log_is_where_it_was_asked_for,
+        an_init_of_the_guests_own_on_a_disk,
+        an_init_of_the_guests_own_in_a_directory,
+        an_initial_ram_disk_boots_alone,
+    },
     doctor::{
         a_boot_proves_mounts_and_their_read_only,
         a_real_libkrun_is_told_by_its_release,
@@ -120,6 +133,9 @@ const CASES: &[Case] = cases! {
 
 /// What is the same with every release, or takes long: with the newest one alone (`KRUNDL_TEST_NEWEST`).
 const NEWEST: &[Case] = cases! {
+    kernel::{
+        the_kernel_says_what_it_was_built_with,
+    },
     faults::{
         a_krundl_without_stdin_gives_an_empty_one,
         a_kvm_that_may_not_be_opened_is_named,
@@ -170,9 +186,10 @@ fn trials(environment: &Environment) -> Vec<Trial> {
     let newest = std::env::var("KRUNDL_TEST_NEWEST").ok().and_then(|newest| newest.parse().ok());
     let newest = newest.as_ref().or(environment.releases.iter().map(|release| &release.version).max());
     let trial = |release: &Release, (name, case): Case| {
-        let (release, firmware, root) = (release.clone(), environment.firmware.clone(), environment.root.clone());
+        let Environment { firmware, kernel, root, .. } = environment;
+        let (release, firmware, kernel, root) = (release.clone(), firmware.clone(), kernel.clone(), root.clone());
         Trial::test(format!("{}::{name}", release.version), move || {
-            let stage = Stage::new(release, &firmware, root);
+            let stage = Stage::new(release, &firmware, kernel, root);
             stand(&stage, case)
         })
     };

@@ -17,15 +17,17 @@ use crate::talk::{Limit, Talk};
 
 pub struct Stage {
     pub version: Version,
+    /// A kernel of our own.
+    pub kernel: PathBuf,
     /// A root for guests that do not write to it.
     pub root: PathBuf,
     temp: TempDir,
 }
 
 impl Stage {
-    pub fn new(release: Release, firmware: &Path, root: PathBuf) -> Stage {
+    pub fn new(release: Release, firmware: &Path, kernel: PathBuf, root: PathBuf) -> Stage {
         let temp = tempfile::tempdir().expect("a directory for the case");
-        let stage = Stage { version: release.version, root, temp };
+        let stage = Stage { version: release.version, kernel, root, temp };
         let beside = stage.dir("lib");
         link(&release.directory.join("libkrun.so.1"), &beside.join("libkrun.so.1"));
         link(&firmware.join("libkrunfw.so.5"), &beside.join("libkrunfw.so.5"));

@@ -18,13 +18,19 @@ use crate::talk::{LONG, Limit, Owned, process};
 const CTRL_C: &[u8] = b"\x03";
 
 pub fn the_guest_has_the_terminal_with_its_size_and_keys(stage: &Stage) {
+    with(stage, &[]);
+}
+
+/// The same with further options.
+pub fn with(stage: &Stage, options: &[&str]) {
     const SCRIPT: &str = "
         trap 'echo resized to $(stty size)' WINCH
         trap 'echo interrupted; exit 7' INT
-        [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo starts with $(stty size) $TERM
+        [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && tty && echo starts with $(stty size) $TERM
         while :; do read line; done";
     let terminal = Terminal::new(24, 80);
-    let mut krundl = terminal.start(stage.krundl(&[], &stage.root, &["sh", "-c", SCRIPT]));
+    let mut krundl = terminal.start(stage.krundl(options, &stage.root, &["sh", "-c", SCRIPT]));
+    krundl.see("/dev/hvc0");
     krundl.see("starts with 24 80 vt52");
     assert!(modes(&terminal.state()) != modes(&terminal.fresh), "the guest's terminal has the modes now");
     terminal.resize(33, 99);

@@ -100,7 +100,10 @@ fn what_the_guest_is_told_is_what_the_spec_says() {
     let spec = mounts(json!([{"host": "/srv/data", "guest": "/mnt", "read_only": true, "tag": "data"}]));
     let guest = plan(&spec, &library("1.18.0")).guest.unwrap();
     assert_eq!(guest.channel, Channel::Vsock { port: 0x6b72_756e });
-    assert_eq!(guest.mounts, [GuestMount { tag: "data".into(), path: "/mnt".into(), create: false, read_only: true }]);
+    assert_eq!(
+        guest.mounts,
+        [GuestMount { tag: "data".into(), path: "/mnt".into(), create: false, read_only: true, overlay: false }]
+    );
     assert_eq!((guest.exec, guest.args), ("/bin/ls".into(), vec!["-l".into()]));
     assert_eq!((guest.env, guest.workdir), (vec!["HOME=/".into(), "PATH=/bin".into()], "/".into()));
     assert!(!guest.reopen_stdio);

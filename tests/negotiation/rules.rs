@@ -9,7 +9,7 @@ use krundl::symbols::{Function as F, Functions};
 use krundl::{Capabilities, VmSpec, negotiate};
 use serde_json::{Value, json};
 
-use super::{built, host, library, lines, mounts, names, plan, refusals, since, spec, with_functions};
+use super::{built, host, library, lines, mounts, names, plan, refusals, since, spec, spec_without, with_functions};
 
 /// That many mounts of `/srv/N` at `/mnt/N`.
 fn many(count: usize) -> Value {
@@ -77,6 +77,64 @@ fn an_external_kernel_has_no_vsock_and_speaks_over_a_console_port() {
         assert!(lines.contains(&line.to_owned()), "{line} in {lines:#?}");
     }
     assert!(!lines.iter().any(|line| line.starts_with("krun_add_vsock")), "{lines:#?}");
+}
+
+#[test]
+fn an_init_of_the_guests_own_gets_its_devices_and_nothing_of_krundls() {
+    let line = "console=hvc0 root=/dev/vda rw init=/sbin/init reboot=k panic=-1";
+    let spec = spec_without(
+        &["root", "exec"],
+        json!({
+            "kernel": {"path": "/boot/vmlinux", "cmdline": line, "initrd": "/boot/initrd"},
+            "disks": [{"path": "/d/root.img"}],
+            "mounts": [{"host": "/srv/a", "guest": "/workspace", "read_only": true}],
+        }),
+    );
+    let plan = plan(&spec, &library("1.19.7"));
+    assert_eq!((plan.channel(), &plan.guest), (Channel::None, &None));
+    let lines = lines(&plan);
+    for line in [
+        "krun_disable_implicit_vsock".to_owned(),
+        "krun_add_disk disk=/d/root.img#40 id=disk0 read_only=false".to_owned(),
+        "krun_add_virtiofs3 dir=/srv/a#1 read_only=true shm_size=0 tag=mount0".to_owned(),
+        format!("krun_set_kernel cmdline={line} file=/boot/vmlinux#99 format=1 initrd=/boot/initrd#98"),
+    ] {
+        assert!(lines.contains(&line), "{line} in {lines:#?}");
+    }
+    let called = lines.join("\n");
+    for none in ["krun_set_exec", "krun_fs_add_overlay", "multiport", "krundl", "/dev/root tag"] {
+        assert!(!called.contains(none), "{none} in {called}");
+    }
+    assert!(plan.notes.iter().any(|note| note.ends_with("mount -t virtiofs mount0 /workspace")), "{:?}", plan.notes);
+}
+
+#[test]
+fn a_serial_console_on_the_command_line_that_is_not_there_is_told() {
+    let notes = |fields: Value| plan(&spec(fields), &library("1.19.7")).notes.join("\n");
+    let kernel = json!({"path": "/boot/vmlinux", "cmdline": "console=ttyS0 init=/init.krun rootfstype=virtiofs rw"});
+    assert!(notes(json!({"kernel": kernel})).contains("names a serial console, and there is none"));
+    assert_eq!(notes(json!({"kernel": kernel, "serial": {"output": "/l/serial"}})), "");
+}
+
+#[test]
+fn an_overlay_is_a_read_only_share_and_refused_where_overlayfs_fails() {
+    let mounts = mounts(json!([{"host": "/srv/a", "overlay": true}, {"host": "/srv/b", "guest": "/workspace/new"}]));
+    let mut findings = host(&mounts);
+    findings.mounts[1].within = Some(0);
+    findings.mounts[1].point = MountPoint::MissingTop;
+    let plan = negotiate(&mounts, &findings, &library("1.19.7")).unwrap();
+    let share = "krun_add_virtiofs3 dir=/srv/a#1 read_only=true shm_size=0 tag=mount0";
+    assert!(lines(&plan).contains(&share.to_owned()), "{:#?}", lines(&plan));
+    let guest = plan.guest.unwrap();
+    assert_eq!((guest.mounts[0].overlay, guest.mounts[0].read_only), (true, false));
+    // The guest makes the mount point in its own memory, so nothing stays that would have to be told.
+    assert!(guest.mounts[1].create && plan.notes.is_empty(), "{:?}", plan.notes);
+
+    for release in ["1.8.0", "1.18.0", "1.19.3"] {
+        let problems = negotiate(&mounts, &findings, &library(release)).unwrap_err();
+        let told = problems.iter().find(|problem| problem.field == "mounts[0].overlay").expect("a refusal");
+        assert!(told.fix.as_deref().is_some_and(|fix| fix.contains("1.19.6")), "{told}");
+    }
 }
 
 #[test]

@@ -244,7 +244,7 @@ pub fn layout() -> String {
     layout! { out,
         krundl_probe_options { struct_size, library, directory, helper, timeout_ms }
         krundl_doctor_options { struct_size, probe, mounts_of, kernel, compare, only, boot }
-        krundl_mount { struct_size, host, guest, tag, semantics, dax_mib, read_only }
+        krundl_mount { struct_size, host, guest, tag, semantics, dax_mib, read_only, overlay }
         krundl_disk { struct_size, path, id, format, sync, read_only, direct_io }
         krundl_nic { struct_size, unixstream, unixgram, tap, mac, features, vfkit, dhcp }
         krundl_display { struct_size, edid, width, height, refresh_rate, dpi, width_mm, height_mm }

@@ -1,9 +1,9 @@
 //! The parts that krundl's tasks are made of.
 //!
 //! krundl opens a library that most build machines do not have, and runs machines that most build machines cannot run.
-//! This crate brings both: the real libkrun ([`libkrun()`]) and its kernel ([`firmware()`]) out of published packages,
-//! and a [`lab`] in which `/dev/kvm` works on any x86-64 Linux machine. Everything fetched or built is kept in a
-//! [`Cache`], so that it costs time and network once.
+//! This crate brings both: the real libkrun ([`libkrun()`]), its kernel ([`firmware()`]) and one of our own ([`kernel()`])
+//! out of published packages, and a [`lab`] in which `/dev/kvm` works on any x86-64 Linux machine. Everything fetched or
+//! built is kept in a [`Cache`], so that it costs time and network once.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("krundl's tasks need Linux: they build Linux libraries and emulate a Linux machine");
@@ -20,6 +20,7 @@ pub mod generate;
 pub mod guest_root;
 pub mod header;
 pub mod install;
+pub mod kernel;
 pub mod lab;
 pub mod libkrun;
 pub mod project;
@@ -30,5 +31,6 @@ pub mod test;
 pub use cache::Cache;
 pub use firmware::firmware;
 pub use guest_root::busybox_root;
+pub use kernel::kernel;
 pub use lab::Lab;
 pub use libkrun::libkrun;

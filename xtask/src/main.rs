@@ -83,6 +83,8 @@ enum Task {
     },
     /// Fetch libkrunfw, the guest kernel, and print the directory that holds it
     Firmware,
+    /// Build a guest's kernel of our own from Debian's source of Linux and print the directory that holds it
+    Kernel,
     /// Run a command on an emulated machine whose /dev/kvm can run guests; exits with the command's status, with 124 if
     /// the lab did not come to an end, and with 125 if it could not be set up
     Lab(LabArguments),
@@ -154,6 +156,7 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Generate { check } => xtask::generate::generate(check)?,
         Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),
+        Task::Kernel => println!("{}", xtask::kernel(&cache)?.display()),
         Task::Lab(arguments) => {
             // The command has every other status to itself.
             let status = run_lab(&cache, arguments).unwrap_or_else(|error| {

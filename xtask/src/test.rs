@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::project::{self, cargo, run};
-use crate::{Cache, Lab, busybox_root, firmware, libkrun};
+use crate::{Cache, Lab, busybox_root, firmware, kernel, libkrun};
 
 /// The releases whose guests are booted in every run.
 const RELEASES: &[&str] = &["1.18.0", "1.19.2", "1.19.7"];
@@ -62,6 +62,10 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         step("the Python package (about 4 minutes, and 4 more the first time)");
         crate::python::test(cache)?;
         real_libraries(cache, selection.full)?;
+    }
+    if selection.full && selection.guests.is_none() {
+        step("the kernel again, from nothing (about 6 minutes)");
+        kernel::same_again(cache)?;
     }
     guests(cache, selection, &skips)?;
     skips.judge()?;
@@ -127,6 +131,9 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
     let root = work.join("root");
     busybox_root(cache, &root)?;
     let firmware = firmware(cache)?;
+    let kernel = kernel(cache)?;
+    // Makes a disk image of another format.
+    crate::debian::program("qemu-img", "qemu-utils")?;
     let skips_dir = skips.file.parent().context("the file of skipped tests lies nowhere")?;
     // A lab that hangs is tried once more, so it had better not hold everything; with a filter there is little to hold.
     let parts = if selection.guests.as_ref().is_some_and(|filter| !filter.is_empty()) { 1 } else { PARTS };
@@ -143,6 +150,7 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
             .env("KRUNDL_TEST_LIBKRUN", format!("{release}={}", library.display()))
             .env("KRUNDL_TEST_NEWEST", NEWEST)
             .env("KRUNDL_TEST_FIRMWARE", &firmware)
+            .env("KRUNDL_TEST_KERNEL", &kernel)
             .env("KRUNDL_TEST_ROOT", &root)
             .env(Skips::VARIABLE, &skips.file)
             .write(skips_dir)

@@ -4,10 +4,10 @@ use crate::capabilities::{Capabilities, Generation, Support};
 use crate::doctor::catalog::Id;
 use crate::doctor::check::{By, Check, Remedy, Status};
 use crate::doctor::compare::Comparison;
-use crate::symbols::Function;
+use crate::symbols::{Function, Operation};
 
 /// Every ability, for a library whose functions may mean anything.
-const ABILITIES: [Id; 10] = [
+const ABILITIES: [Id; 11] = [
     Id::Mounts,
     Id::MountsReadOnly,
     Id::MountsOwnership,
@@ -17,6 +17,7 @@ const ABILITIES: [Id; 10] = [
     Id::OwnKernel,
     Id::Disks,
     Id::Network,
+    Id::Snapshots,
     Id::Features,
 ];
 
@@ -84,6 +85,7 @@ pub(super) fn all(capabilities: &Capabilities) -> Vec<Check> {
             cannot: "network cards cannot be attached; the guest's own sockets go over vsock (TSI)",
             lacking: Status::Warn,
         }),
+        snapshots(capabilities),
         features(capabilities),
     ]
 }
@@ -157,6 +159,20 @@ fn own_kernel(capabilities: &Capabilities) -> Check {
                 .mend(since(function, capabilities))
         }
     }
+}
+
+fn snapshots(capabilities: &Capabilities) -> Check {
+    const ID: Id = Id::Snapshots;
+    let is_there = |operation: &&Operation| !capabilities.unreleased(**operation).is_empty();
+    let there: Vec<&str> = Operation::ALL.iter().filter(is_there).map(|operation| operation.name()).collect();
+    let summary = match &there[..] {
+        [] => "no release of libkrun can pause, resume, snapshot or restore a VM".to_owned(),
+        there => format!("{}: exists in this library, not in any release krundl knows", there.join(", ")),
+    };
+    let why = |operation: &Operation| format!("{operation}: {}", capabilities.why_not(*operation));
+    let check = Check::skip(ID, summary).known(By::File, "its exports");
+    // What every library lacks needs no lines of its own.
+    if there.is_empty() { check } else { check.detail(Operation::ALL.iter().map(why)) }
 }
 
 fn features(capabilities: &Capabilities) -> Check {

@@ -42,6 +42,7 @@ fn config(kernel: &KernelReport, architecture: &str) -> Check {
     };
     let (by, how) = match source {
         ConfigSource::Carried => (By::File, "the configuration that it carries (IKCONFIG)".to_owned()),
+        ConfigSource::Itself => (By::File, "it is a configuration".to_owned()),
         ConfigSource::Beside(path) => (By::FileName, format!("{}, which only its name ties to it", path.display())),
     };
     let mut lines = Vec::new();
@@ -59,7 +60,11 @@ fn config(kernel: &KernelReport, architecture: &str) -> Check {
         }
     }
     if lines.is_empty() {
-        return Check::pass(ID, "it has what devices, mounts, console, vsock, disks and DAX need").known(by, how);
+        return Check::pass(
+            ID,
+            "it has what devices, mounts, console, vsock, disks, network, overlays, initial RAM disks and DAX need",
+        )
+        .known(by, how);
     }
     let summary = format!("{} options are missing", lines.len());
     let check = if vital { Check::fail(ID, summary) } else { Check::warn(ID, summary) };

@@ -45,6 +45,15 @@ impl Negotiation<'_> {
                 Function::krun_add_virtio_console_default,
             ),
         }
+        let line = self.spec.kernel.as_ref().and_then(|kernel| kernel.cmdline.as_deref()).unwrap_or_default();
+        if self.spec.serial.is_none()
+            && self.spec.kernel_console.is_none()
+            && line.split(' ').any(|word| word.starts_with("console=ttyS"))
+        {
+            let note =
+                "the kernel's command line names a serial console, and there is none (serial): its log goes nowhere";
+            self.notes.push(note.to_owned());
+        }
         if self.spec.serial.is_some()
             && self.needs("serial", "there is no serial console", Function::krun_add_serial_console_default)
         {

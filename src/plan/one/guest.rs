@@ -14,7 +14,8 @@ impl Negotiation<'_> {
         let mut mounts: Vec<GuestMount> = Vec::new();
         for (n, (mount, tag)) in spec.mounts.iter().zip(spec.tags()).enumerate() {
             let create = self.mount_point(n);
-            mounts.push(GuestMount { tag, path: mount.guest.clone(), create, read_only: mount.read_only });
+            let (path, read_only, overlay) = (mount.guest.clone(), mount.read_only, mount.overlay);
+            mounts.push(GuestMount { tag, path, create, read_only, overlay });
         }
         // Parents first; a stable sort keeps the spec's order otherwise.
         mounts.sort_by_key(|mount| mount.path.matches('/').count());
@@ -73,6 +74,12 @@ impl Negotiation<'_> {
                 }
                 self.problems.push(problem);
                 false
+            }
+            // In the guest's memory, so that nothing stays.
+            MountPoint::MissingTop | MountPoint::MissingBelow
+                if finding.within.is_some_and(|m| spec.mounts[m].overlay) =>
+            {
+                true
             }
             MountPoint::MissingTop | MountPoint::MissingBelow => {
                 self.notes.push(format!("{guest} does not exist in {owner}; the guest makes it, and it stays there"));

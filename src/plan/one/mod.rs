@@ -131,6 +131,10 @@ impl Negotiation<'_> {
             self.root();
             self.mounts();
             self.bootstrap();
+        } else if self.spec.has_own_init() {
+            self.root();
+            self.mounts();
+            self.mounted_by_the_guest();
         }
         self.device_count();
         self.calls.push(Call::StartEnter {});

@@ -2,6 +2,7 @@
 
 use super::Negotiation;
 use crate::capabilities::Capabilities;
+use crate::error::{Problem, ProblemKind};
 use crate::plan::arguments::Shared;
 use crate::plan::call::Call;
 use crate::spec::{Root, RootDisk, Semantics};
@@ -11,6 +12,10 @@ use crate::symbols::Function;
 pub(super) const ROOT_TAG: &str = "/dev/root";
 /// What `krun_set_root` takes for its DAX window, in MiB; it cannot be told otherwise.
 const SET_ROOT_DAX_MIB: u32 = 512;
+
+/// The release from which on overlayfs can copy a file of a share: libkrun refuses its ioctl with ENOTTY, which overlayfs
+/// takes for a no, and no longer with EOPNOTSUPP, which it takes for a failure.
+const OVERLAYS_SINCE: semver::Version = semver::Version::new(1, 19, 6);
 
 /// Options of a mount, not of a file system: mount(8) makes flags of them, libkrun's init does not.
 const PER_MOUNT: &[&str] = &[
@@ -104,16 +109,36 @@ impl Negotiation<'_> {
         }
     }
 
+    /// What the guest's own init has to do.
+    pub(super) fn mounted_by_the_guest(&mut self) {
+        for (mount, tag) in self.spec.mounts.iter().zip(self.spec.tags()) {
+            let host = mount.host.display();
+            self.notes
+                .push(format!("the guest's own init mounts {host} itself: mount -t virtiofs {tag} {}", mount.guest));
+        }
+    }
+
     pub(super) fn mounts(&mut self) {
         let spec = self.spec;
         for (n, (mount, tag)) in spec.mounts.iter().zip(spec.tags()).enumerate() {
             self.lines.push(Some(format!("mounts[{n}]")));
+            if mount.overlay && !self.capabilities.at_least(&OVERLAYS_SINCE) {
+                let reason = format!(
+                    "before {OVERLAYS_SINCE} libkrun answers overlayfs in a way that makes every change of a file of the host's fail; this is {}",
+                    self.capabilities.describe()
+                );
+                let fix = format!("install libkrun {OVERLAYS_SINCE} or later, or make the mount read-only");
+                let field = format!("mounts[{n}].overlay");
+                self.problems.push(Problem::new(ProblemKind::Unsupported, field, reason).fix(fix));
+                continue;
+            }
             let host = self.findings.mounts.get(n).map(|finding| finding.host.clone()).unwrap_or_default();
             let wish = Share {
                 tag,
                 dir: Shared::Host(host),
                 dax_mib: mount.dax_mib,
-                read_only: mount.read_only,
+                // What the guest writes goes to the layer over it; the share itself nobody may write to.
+                read_only: mount.read_only || mount.overlay,
                 semantics: mount.semantics,
             };
             match wish.lowest(self.capabilities) {

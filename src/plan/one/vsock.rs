@@ -123,7 +123,7 @@ impl Negotiation<'_> {
         let has_ports =
             self.has(Function::krun_add_virtio_console_multiport) && self.has(Function::krun_add_console_port_inout);
         let fits = !self.spec.console_ports.is_empty() || self.has_spare_line();
-        if self.spec.kernel.is_some() && has_ports && fits {
+        if self.spec.has_guest_program() && self.spec.kernel.is_some() && has_ports && fits {
             return Channel::Port;
         }
         let reason = match (self.spec.has_guest_program(), self.spec.kernel.is_some() && has_ports) {

@@ -66,11 +66,12 @@ impl Checker {
         self.who(spec);
         let mut findings = Findings { disks: self.disks(&spec.disks), ..Findings::default() };
         let root_dir: Option<File> = match &spec.root {
-            Some(root) if spec.has_guest_program() => self.root(root, spec, &mut findings),
+            Some(root) if spec.has_guest_program() || spec.has_own_init() => self.root(root, spec, &mut findings),
             _ => None,
         };
         findings.overlay_files = self.overlay(&spec.overlay, root_dir.as_ref());
-        findings.kernel = spec.kernel.as_ref().and_then(|kernel| self.kernel(kernel, spec.memory_mib));
+        findings.kernel =
+            spec.kernel.as_ref().and_then(|kernel| self.kernel(kernel, spec.memory_mib, spec.exec.is_some()));
         self.kernel_console(spec);
         findings.firmware = spec.firmware.as_ref().and_then(|path| self.readable("firmware", path));
         if let Some(exec) = &spec.exec {

@@ -64,6 +64,10 @@ impl Checker {
                     })
                 }),
             };
+            if mount.overlay && mount.read_only {
+                let reason = "an overlay is there to be written to: leave out one of overlay and read_only";
+                self.invalid(format!("mounts[{n}].overlay"), reason);
+            }
             findings.push(MountFinding { host: opened[n].0.clone(), point, within });
         }
         findings

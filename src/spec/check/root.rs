@@ -23,7 +23,9 @@ impl Checker {
         findings.root = found;
         self.dax("root.dax_mib", root.dax_mib);
         let dir = dir?;
-        self.guest_directories(root, path, &dir);
+        if spec.has_guest_program() {
+            self.guest_directories(root, path, &dir);
+        }
         findings.no_shell_mount = shell_mount(dir.as_fd()).err();
         Some(dir)
     }

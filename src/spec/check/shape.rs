@@ -8,7 +8,9 @@ impl Checker {
         if spec.firmware.is_some() && spec.tee.is_some() {
             self.invalid("firmware", "a confidential guest boots libkrunfw's firmware and no other");
         }
-        if !spec.has_guest_program() {
+        if spec.has_own_init() && spec.firmware.is_none() && spec.tee.is_none() {
+            self.own_init(spec);
+        } else if !spec.has_guest_program() {
             self.nothing_of_krundls(spec);
         } else {
             match &spec.root {
@@ -20,7 +22,10 @@ impl Checker {
                 },
             }
             if spec.exec.is_none() {
-                self.invalid("exec", "is required");
+                self.invalid(
+                    "exec",
+                    "is required, unless kernel.cmdline boots an init of the guest's own (one without init=/init.krun)",
+                );
             }
         }
         if spec.tee.is_some() && spec.disks.is_empty() {
@@ -63,6 +68,29 @@ impl Checker {
         }
         if let Some(n) = spec.nics.iter().position(|nic| nic.dhcp) {
             self.invalid(format!("nics[{n}].dhcp"), format!("{line}, and that is how libkrun's init is told"));
+        }
+    }
+
+    /// The guest's own init does what it does: krundl has nobody inside.
+    fn own_init(&mut self, spec: &VmSpec) {
+        const WHY: &str = "the guest boots an init of its own (kernel.cmdline), ";
+        if spec.root.as_ref().is_some_and(|root| root.disk.is_some()) {
+            self.invalid("root.disk", format!("{WHY}whose command line names its disk: root=/dev/vda"));
+        }
+        if spec.root.as_ref().is_some_and(|root| root.disk.is_none() && root.dir.is_none()) {
+            self.invalid("root.dir", "is required in root");
+        }
+        for n in spec.mounts.iter().enumerate().filter(|(_, mount)| mount.overlay).map(|(n, _)| n) {
+            self.invalid(format!("mounts[{n}].overlay"), format!("{WHY}which lays overlays over shares itself"));
+        }
+        if !spec.overlay.files.is_empty() || !spec.overlay.dirs.is_empty() {
+            self.invalid("overlay", format!("{WHY}and gets nothing of krundl's"));
+        }
+        if !spec.rlimits.is_empty() {
+            self.invalid("rlimits", format!("{WHY}and limits are libkrun's init's to set"));
+        }
+        if let Some(n) = spec.nics.iter().position(|nic| nic.dhcp) {
+            self.invalid(format!("nics[{n}].dhcp"), format!("{WHY}which asks for its address itself"));
         }
     }
 

@@ -30,7 +30,8 @@ pub struct VmSpec {
     /// Memory of the guest in MiB (2^20 bytes).
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub memory_mib: u32,
-    /// The guest's root file system. Required unless there is `firmware` or `tee`, which bring their own.
+    /// The guest's root file system. Required unless there is `firmware` or `tee`, which bring their own, or
+    /// `kernel.cmdline` boots an init of the guest's own.
     #[serde(default)]
     pub root: Option<Root>,
     /// A kernel of the user's own; without it libkrunfw's is used.
@@ -43,7 +44,8 @@ pub struct VmSpec {
     /// not run there, so there is no root, workload or mount, and whether it is up is unknown.
     #[serde(default)]
     pub firmware: Option<PathBuf>,
-    /// The workload. Required unless there is `firmware` or `tee`.
+    /// The workload. Required unless there is `firmware` or `tee`, or `kernel.cmdline` boots an init of the guest's own:
+    /// then how that ended stays unknown, and it mounts the shares itself, by their tags.
     #[serde(default)]
     pub exec: Option<Exec>,
     /// Directories of the host that the guest sees.
@@ -129,7 +131,8 @@ pub struct Kernel {
     #[serde(default)]
     pub initrd: Option<PathBuf>,
     /// The kernel's command line. It replaces libkrun's own, and must therefore name libkrun's init
-    /// (`init=/init.krun`) and root (`rootfstype=virtiofs rw`) for the workload to run. ASCII only.
+    /// (`init=/init.krun`) and root (`rootfstype=virtiofs rw`) for a workload (`exec`) to run. Without a workload it
+    /// boots an init of the guest's own. ASCII only.
     #[serde(default)]
     pub cmdline: Option<String>,
 }
@@ -216,7 +219,14 @@ pub enum LogLevel {
 impl VmSpec {
     /// Whether krundl's program runs in the guest: the guest boots libkrun's init.
     pub fn has_guest_program(&self) -> bool {
-        self.firmware.is_none() && self.tee.is_none()
+        self.firmware.is_none() && self.tee.is_none() && !self.has_own_init()
+    }
+
+    /// Whether the guest boots an init of its own: a kernel with a command line that does not name libkrun's, and no
+    /// workload.
+    pub fn has_own_init(&self) -> bool {
+        let line = self.kernel.as_ref().and_then(|kernel| kernel.cmdline.as_deref());
+        self.exec.is_none() && line.is_some_and(|line| !names_libkruns_init(line))
     }
 
     /// Whether the kernel is another than libkrunfw's ordinary one, with its patches for TSI.
@@ -233,6 +243,11 @@ impl VmSpec {
     pub fn tags(&self) -> Vec<String> {
         named(self.mounts.iter().map(|mount| mount.tag.as_deref()), "mount")
     }
+}
+
+/// Whether a kernel's command line starts libkrun's init, and with it krundl's program.
+pub(super) fn names_libkruns_init(line: &str) -> bool {
+    line.split(' ').any(|word| word == "init=/init.krun")
 }
 
 /// The names given, and for the rest the prefix with the lowest numbers that leave all different.

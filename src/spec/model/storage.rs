@@ -68,6 +68,10 @@ pub struct Mount {
     /// Whether the guest may not write; enforced on the host's side, so it needs `krun_add_virtiofs3`.
     #[serde(default)]
     pub read_only: bool,
+    /// Whether the guest may write without changing anything on the host: what it writes stays in its memory and is
+    /// gone with it. Needs libkrun 1.19.6, and a guest's kernel with overlayfs.
+    #[serde(default)]
+    pub overlay: bool,
     /// Size of the DAX window in MiB, a multiple of 2; 0 for none.
     #[serde(default)]
     pub dax_mib: u32,
