@@ -46,7 +46,7 @@ fn text(path: &Path) -> &str {
 fn help_tells_how_to_use_it_and_wrong_use_ends_with_2() {
     let help = said(&mut krundl(&["run", "--help"]));
     assert_eq!(help.status, 0);
-    for words in ["Example: krundl run --mount", "HOST[:GUEST][:ro]", "125"] {
+    for words in ["Example: krundl run --mount", "HOST[:GUEST][:ro|:overlay]", "125"] {
         assert!(help.out.contains(words), "{words} in {}", help.out);
     }
     for arguments in [
