@@ -77,6 +77,9 @@ fn an_external_kernel_has_no_vsock_and_speaks_over_a_console_port() {
         assert!(lines.contains(&line.to_owned()), "{line} in {lines:#?}");
     }
     assert!(!lines.iter().any(|line| line.starts_with("krun_add_vsock")), "{lines:#?}");
+    // The last console is the one that hears of the terminal's size.
+    let at = |name: &str| lines.iter().position(|line| line.starts_with(name)).unwrap();
+    assert!(at("krun_add_virtio_console_multiport") < at("krun_add_virtio_console_default"), "{lines:#?}");
 }
 
 #[test]

@@ -118,10 +118,15 @@ impl Negotiation<'_> {
         self.log();
         self.calls.push(Call::CreateCtx {});
         self.machine();
+        let consoles = self.calls.len();
         self.consoles();
         self.vsock();
         let channel = self.channel();
+        // The one with the terminal must be the last: libkrun tells changes of its size to the last console alone.
+        let ports = self.calls.len();
         self.console_ports(channel);
+        let ports = self.calls.split_off(ports);
+        self.calls.splice(consoles..consoles, ports);
         self.vsock_ports();
         self.nics();
         self.disks();
