@@ -139,6 +139,10 @@ fn more_functions_never_refuse_more() {
     let won = Cell::new(0);
     check(1000, &(wish(), library(), some_functions(30)), |((spec, findings), library, more)| {
         let more = more.difference(FunctionSet::from_iter(TELLING));
+        // What keeps ports closed is a release before 1.17.0, and any later function proves a later one.
+        if spec.tsi.as_ref().is_some_and(|tsi| tsi.only_ports) {
+            return Ok(());
+        }
         let richer = Library { functions: library.functions.union(more), ..library.clone() };
         let [before, after] = [&library, &richer].map(|library| negotiate(&spec, &findings, &library.capabilities()));
         match (before, after) {
