@@ -162,7 +162,9 @@ def test_multiprocessing_launches(stubs: Stubs, method: str) -> None:
 
 
 WAITING = """
-import sys, krundl, asyncio
+import sys, krundl, asyncio, signal
+# A shell's job in the background begins with the signal ignored, and so do its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 how, library, spec = sys.argv[1:]
 streams = dict(stdin=krundl.DEVNULL, stdout=krundl.DEVNULL, stderr=krundl.DEVNULL, new_session=True)
 vm = krundl.launch(spec, library=library, **streams)
