@@ -167,6 +167,18 @@ pub(super) unsafe fn options<T: Default>(argument: &str, theirs: *const T) -> Re
     Ok(ours)
 }
 
+/// As [`options`], of a structure that must be there.
+///
+/// # Safety
+/// As for [`options`].
+pub(super) unsafe fn needed_options<T: Default>(argument: &str, theirs: *const T) -> Result<T> {
+    if theirs.is_null() {
+        return Err(Error::argument(argument, "is NULL"));
+    }
+    // SAFETY: the caller's promise is the same.
+    unsafe { options(argument, theirs) }
+}
+
 /// Text for C. A NUL, which C's text cannot have, is shown as U+FFFD.
 pub(super) fn owned(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{fffd}")).expect("there is no NUL left")

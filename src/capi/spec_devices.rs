@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{optional_path, optional_text, options, text, texts};
+use super::boundary::{needed_options, optional_path, optional_text, text, texts};
 use super::spec::{edit, path};
 use super::{krundl_spec, krundl_status};
 use crate::error::Error;
@@ -144,10 +144,7 @@ pub unsafe extern "C" fn krundl_spec_add_nic(spec: *mut krundl_spec, nic: *const
     unsafe {
         edit(spec, |spec| {
             let at = spec.nics.len();
-            if nic.is_null() {
-                return Err(Error::argument(format!("nics[{at}]"), "is NULL"));
-            }
-            let nic = options(&format!("nics[{at}]"), nic)?;
+            let nic = needed_options(&format!("nics[{at}]"), nic)?;
             let field = |name: &str| format!("nics[{at}].{name}");
             let features = if nic.features.is_null() {
                 None
@@ -339,10 +336,7 @@ pub unsafe extern "C" fn krundl_spec_add_display(
     unsafe {
         edit(spec, |spec| {
             let field = format!("displays[{}]", spec.displays.len());
-            if display.is_null() {
-                return Err(Error::argument(field, "is NULL"));
-            }
-            let display = options(&field, display)?;
+            let display = needed_options(&field, display)?;
             let given = |number: u32| (number != 0).then_some(number);
             let size = [display.width_mm, display.height_mm];
             spec.displays.push(Display {

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{optional_text, options, text};
+use super::boundary::{needed_options, optional_text, text};
 use super::spec::{edit, named, path};
 use super::{krundl_spec, krundl_status};
 use crate::error::Error;
@@ -195,10 +195,7 @@ pub unsafe extern "C" fn krundl_spec_add_mount_with(
     unsafe {
         edit(spec, |spec| {
             let field = format!("mounts[{}]", spec.mounts.len());
-            if mount.is_null() {
-                return Err(Error::argument(field, "is NULL"));
-            }
-            add_mount(spec, &options(&field, mount)?)
+            add_mount(spec, &needed_options(&field, mount)?)
         })
     }
 }
@@ -236,10 +233,7 @@ pub unsafe extern "C" fn krundl_spec_add_disk(spec: *mut krundl_spec, disk: *con
     unsafe {
         edit(spec, |spec| {
             let at = spec.disks.len();
-            if disk.is_null() {
-                return Err(Error::argument(format!("disks[{at}]"), "is NULL"));
-            }
-            let disk = options(&format!("disks[{at}]"), disk)?;
+            let disk = needed_options(&format!("disks[{at}]"), disk)?;
             let field = |name: &str| format!("disks[{at}].{name}");
             let disk = Disk {
                 path: path(&field("path"), disk.path)?,
