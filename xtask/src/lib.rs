@@ -17,6 +17,7 @@ pub mod elf;
 pub mod ffi;
 pub mod firmware;
 pub mod generate;
+pub mod go_types;
 pub mod guest_root;
 pub mod header;
 pub mod install;
