@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use krundl::doctor::Purpose;
-use krundl::spec::{DEFAULT_GUEST, Disk, DiskFormat, LogLevel, Mount, Port};
+use krundl::spec::{DEFAULT_GUEST, Disk, DiskFormat, LogLevel, Mount};
+
+use super::network::{Published, published};
 
 /// microVMs through libkrun: what the installed one can do, and how to run a command in one.
 #[derive(Debug, Parser)]
@@ -190,19 +192,15 @@ pub struct RunArgs {
     /// A disk; FORMAT is raw where it is left out, or qcow2 or vmdk; may be repeated
     #[arg(long = "disk", value_name = "PATH[:FORMAT][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
     pub disks: Vec<OsString>,
-    /// Open this TCP port of the guest under another number on the host; may be repeated. The guest's other ports are
-    /// open under their own numbers
-    #[arg(long = "publish", short = 'p', value_name = "HOST:GUEST", value_parser = port)]
-    pub ports: Vec<Port>,
-    /// A network card on the socket of this passt
-    #[arg(long, value_name = "SOCKET")]
-    pub passt: Option<PathBuf>,
-    /// A network card on the socket of this gvproxy
-    #[arg(long, value_name = "SOCKET")]
-    pub gvproxy: Option<PathBuf>,
-    /// A network card on this tap interface
-    #[arg(long, value_name = "NAME")]
-    pub tap: Option<String>,
+    /// The guest's network: a card with a passt that is started for it; one on the socket of a passt or gvproxy that
+    /// runs; one on a tap interface; libkrun's TSI, which is there without any of them; none. May be repeated
+    #[arg(long = "net", value_name = super::network::NET, value_parser = clap::builder::OsStringValueParser::new())]
+    pub nets: Vec<OsString>,
+    /// Open a port of the guest on the host; may be repeated. With --net passt on ADDR, 127.0.0.1 where it is left out,
+    /// and where HOST is left out on any that is free, which is said. With TSI HOST:GUEST, on all addresses; the guest's
+    /// other ports are open under their own numbers
+    #[arg(long = "publish", short = 'p', value_name = super::network::PUBLISH, value_parser = published)]
+    pub ports: Vec<Published>,
     /// A kernel of your own instead of libkrunfw's
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
@@ -308,13 +306,6 @@ pub fn disk(text: &OsStr) -> Result<Disk, String> {
     }
     let path = OsString::from_vec(path.to_vec()).into();
     Ok(Disk { path, id: None, format, read_only, direct_io: false, sync: None })
-}
-
-/// `HOST:GUEST`.
-fn port(text: &str) -> Result<Port, String> {
-    let (host, guest) = text.split_once(':').ok_or("it is written HOST:GUEST")?;
-    let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is no port"));
-    Ok(Port { host: number(host)?, guest: number(guest)? })
 }
 
 fn purpose(text: &str) -> Result<Purpose, String> {
