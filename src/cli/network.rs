@@ -7,41 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use krundl::error::{Problem, ProblemKind};
 use krundl::spec::{Forward, Nic, Passt, Port, Protocol, Tsi, VmSpec};
 
-/// What `--net` can say.
-pub const NET: &str = "passt|passt=SOCKET|gvproxy=SOCKET|tap=NAME|tsi|none";
-/// What `--publish` can say.
-pub const PUBLISH: &str = "[[ADDR:]HOST:]GUEST[/udp]";
-
-/// A port as `--publish` says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    text: String,
-    address: Option<Ipv4Addr>,
-    host: Option<u16>,
-    guest: u16,
-    protocol: Protocol,
-}
-
-/// Reads `[[ADDR:]HOST:]GUEST[/udp]`.
-pub fn published(text: &str) -> Result<Published, String> {
-    let (ports, protocol) = match text.split_once('/') {
-        None => (text, Protocol::Tcp),
-        Some((ports, "tcp")) => (ports, Protocol::Tcp),
-        Some((ports, "udp")) => (ports, Protocol::Udp),
-        Some((_, other)) => return Err(format!("{other:?} is neither tcp nor udp")),
-    };
-    let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is no port"));
-    let parts: Vec<&str> = ports.split(':').collect();
-    let (address, host, guest) = match parts[..] {
-        [guest] => (None, None, guest),
-        [host, guest] => (None, Some(host), guest),
-        [address, host, guest] => (Some(address), Some(host), guest),
-        _ => return Err(format!("it is written {PUBLISH}")),
-    };
-    let address = address.map(|text| text.parse().map_err(|_| format!("{text:?} is no IPv4 address"))).transpose()?;
-    let host = host.map(number).transpose()?;
-    Ok(Published { text: text.to_owned(), address, host, guest: number(guest)?, protocol })
-}
+use super::args::{NET, Published};
 
 /// Adds what the command line says to a spec.
 pub fn apply(spec: &mut VmSpec, problems: &mut Vec<Problem>, nets: &[OsString], ports: Vec<Published>) {
@@ -122,6 +88,7 @@ pub fn opened(port: &krundl::plan::OpenPort) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::args::published;
     use super::*;
 
     fn spec(nets: &[&str], ports: &[&str]) -> (VmSpec, Vec<String>) {
