@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         Disk,
         Display,
         Exec,
+        Forward,
         Gpu,
         Kernel,
         Mount,
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
         Overlay,
         OverlayDir,
         OverlayFile,
+        Passt,
         Port,
         Rlimit,
         Root,
@@ -95,7 +97,7 @@ if TYPE_CHECKING:
         Vsock,
         VsockPort,
     )
-    from ._vm import DEVNULL, PIPE, STDOUT, Exit, Vm
+    from ._vm import DEVNULL, PIPE, STDOUT, Exit, OpenPort, Vm
 
 __version__: str = _krundl.version()
 
@@ -109,9 +111,9 @@ _LATER = {
     "_api": "check doctor inspect krun_launch launch launch_async missing_filesystems mount_commands plan probe",
     "_plan": "Call Plan",
     "_reports": "Attempt Check DoctorReport Inspected Levels LibraryReport Part ProbeReport Problem",
-    "_spec": "ConsoleFile ConsolePort Disk Display Exec Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Port"
+    "_spec": "ConsoleFile ConsolePort Disk Display Exec Forward Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Passt Port"
     " Rlimit Root RootDisk Serial Tee Tsi VmSpec Vsock VsockPort",
-    "_vm": "DEVNULL PIPE STDOUT Exit Vm",
+    "_vm": "DEVNULL PIPE STDOUT Exit OpenPort Vm",
 }
 
 _PLACES = {name: module for module, names in _LATER.items() for name in names.split()}
@@ -132,6 +134,7 @@ if TYPE_CHECKING:
         "Error",
         "Exec",
         "Exit",
+        "Forward",
         "GenerationUnknown",
         "Gpu",
         "GuestLost",
@@ -147,17 +150,19 @@ if TYPE_CHECKING:
         "Levels",
         "LibraryChanged",
         "LibraryNotFound",
-        "NetworkError",
         "LibraryReport",
         "Mount",
+        "NetworkError",
         "NeverUp",
         "Nic",
+        "OpenPort",
         "OsError",
         "Overlay",
         "OverlayDir",
         "OverlayFile",
         "PIPE",
         "Part",
+        "Passt",
         "Plan",
         "Port",
         "ProbeReport",
