@@ -5,9 +5,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{ChildStdout, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use krundl::VmSpec;
 use serde_json::{Value, json};
@@ -34,16 +37,37 @@ fn ip(arguments: &str) {
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A server that says this to everybody; returns its port.
-fn server(address: &str, says: &'static str) -> u16 {
-    let listener = TcpListener::bind((address, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for mut client in listener.incoming().flatten() {
-            let _ = client.write_all(says.as_bytes());
-        }
-    });
-    port
+/// A server that says the same to everybody.
+struct Server {
+    at: SocketAddr,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn new(address: &str, says: &'static str) -> Server {
+        let listener = TcpListener::bind((address, 0)).unwrap();
+        let (at, over) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+        let ends = over.clone();
+        let thread = std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten().take_while(|_| !ends.load(Ordering::SeqCst)) {
+                let _ = client.write_all(says.as_bytes());
+            }
+        });
+        Server { at, over, thread: Some(thread) }
+    }
+
+    fn port(&self) -> u16 {
+        self.at.port()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.at);
+        self.thread.take().map(JoinHandle::join);
+    }
 }
 
 /// The process of each passt that runs.
@@ -98,22 +122,21 @@ fn says(port: u16) -> String {
 
 fn both_ways(stage: &Stage, fields: &Value) {
     host_network();
-    let (reached, hidden) = (server(HOST, "of the host\n"), server("127.0.0.1", "of the host's loopback\n"));
+    let servers = [Server::new(HOST, "of the host\n"), Server::new("127.0.0.1", "of the host's loopback\n")];
+    let [reached, hidden] = servers.each_ref().map(Server::port);
     let script = format!(
         "ip -4 addr show dev eth0 | grep -c 'inet 10.0.2.15/24'
          cat /etc/resolv.conf
          sleep 1 | nc {HOST} {reached}
          sleep 3 | nc 10.0.2.2 {hidden} & tries=$!
          sleep 3; kill $tries 2> /dev/null && echo hidden
-         nc -u -l -p 5353 > /tmp/heard &
          echo ready
          echo of the guest | nc -l -p 80 > /dev/null
-         while ! grep -s through /tmp/heard; do sleep 0.1; done
          exit 7"
     );
     for (loopback, expected) in [(false, "hidden"), (true, "of the host's loopback")] {
         let root = json!({"dir": stage.own_root_named(if loopback { "open" } else { "closed" })});
-        let ports = json!([{"guest": 80}, {"guest": 5353, "protocol": "udp"}]);
+        let ports = json!([{"guest": 80}]);
         let mut all = json!({
             "root": root,
             "nics": [{"passt": {"ports": ports, "host_loopback": loopback}, "dns": ["192.0.2.53"]}],
@@ -125,15 +148,6 @@ fn both_ways(stage: &Stage, fields: &Value) {
         }
         let ports = guest.guest.vm.ports();
         assert_eq!(says(ports[0].host), "of the guest\n");
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        // A datagram may come before somebody listens there.
-        std::thread::spawn(move || {
-            for _ in 0..50 {
-                let _ = socket.send_to(b"through\n", ("127.0.0.1", ports[1].host));
-                std::thread::sleep(std::time::Duration::from_millis(200));
-            }
-        });
-        guest.hears("through");
         assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
         assert_eq!(passts(), [0; 0], "it ends with the VM");
     }
@@ -152,7 +166,8 @@ pub fn the_guest_asks_passt_for_its_address(stage: &Stage) {
     host_network();
     let root = stage.own_root();
     std::os::unix::fs::symlink("../nowhere/resolv.conf", root.join("etc/resolv.conf")).unwrap();
-    let reached = server(HOST, "of the host\n");
+    let server = Server::new(HOST, "of the host\n");
+    let reached = server.port();
     let script = format!(
         "ip -4 addr show dev eth0 | grep -c 'inet 192.0.2.77/26'
          ip route | grep -c 'default via 192.0.2.65'
@@ -228,7 +243,8 @@ pub fn a_tap_interface_leads_both_ways(stage: &Stage) {
     ip("tuntap add dev krundltap0 mode tap");
     ip("addr add 192.0.2.1/24 dev krundltap0");
     ip("link set krundltap0 up");
-    let reached = server("192.0.2.1", "of the host\n");
+    let server = Server::new("192.0.2.1", "of the host\n");
+    let reached = server.port();
     let script = format!("sleep 1 | nc 192.0.2.1 {reached}; echo ready; echo of the guest | nc -l -p 80; exit 7");
     let nic = json!({"tap": "krundltap0", "address": "192.0.2.2/24", "gateway": "192.0.2.1"});
     let mut guest = Talking::launch(stage, &spec(stage, &script, json!({"nics": [nic]})));
