@@ -26,6 +26,7 @@ pub mod libkrun;
 pub mod project;
 pub mod python;
 pub mod python_types;
+pub mod smolvm;
 pub mod test;
 
 pub use cache::Cache;
