@@ -1,6 +1,7 @@
 //! What the host says about each part of a spec, and that nothing stands in the way of a good one.
 
 use std::fs;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
@@ -243,6 +244,46 @@ fn somebody_must_listen_on_the_socket_of_a_card_and_nobody_connects_to_find_out(
         {"unixgram": host.path("gvproxy")}, {"unixgram": host.path("gvproxy"), "dhcp": true, "mac": "5a:94:ef:e4:0c:ee"},
     ]});
     host.bad(second, &[("nics[1].dhcp", "first card"), ("nics[1].mac", "nics[0]")]);
+}
+
+#[test]
+fn a_passt_of_ones_own_needs_its_program_and_ports_that_are_free() {
+    let host = Host::new();
+    let program = host.file("passt", "#!/bin/sh\n");
+    let passt = |ports: Value| json!({"nics": [{"passt": {"program": program, "ports": ports}}]});
+    host.bad(passt(json!([])), &[("nics[0].passt.program", "no program that can be run")]);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    host.good(passt(json!([{"guest": 22}, {"guest": 22, "protocol": "udp"}])));
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    host.good(passt(json!([{"host": tcp, "guest": 22}, {"host": udp, "guest": 53, "protocol": "udp"}])));
+    let _tcp = TcpListener::bind(("127.0.0.1", tcp)).unwrap();
+    let _udp = UdpSocket::bind(("127.0.0.1", udp)).unwrap();
+    host.bad(
+        passt(json!([
+            {"host": tcp, "guest": 22, "address": "0.0.0.0"}, {"host": udp, "guest": 53, "protocol": "udp"},
+            {"guest": 0}, {"host": 1, "guest": 1, "address": "192.0.2.77"}, {"host": tcp, "guest": 23},
+        ])),
+        &[
+            ("nics[0].passt.ports[2].guest", "0"),
+            ("nics[0].passt.ports[0].host", &format!("tcp 0.0.0.0:{tcp} is in use on this host")),
+            ("nics[0].passt.ports[1].host", &format!("udp 127.0.0.1:{udp} is in use on this host")),
+            ("nics[0].passt.ports[3].host", "192.0.2.77 is no address of this host"),
+            ("nics[0].passt.ports[4].host", "is also that of nics[0].passt.ports[0].host"),
+        ],
+    );
+    // One card has one way out.
+    let both = json!([{"passt": {"program": program}, "tap": "tap0"}]);
+    let problems = host.problems(json!({"nics": both}));
+    assert!(problems.iter().any(|problem| problem.contains("exactly one of passt, unixstream")), "{problems:?}");
+}
+
+#[test]
+fn a_missing_passt_says_how_to_get_it() {
+    let host = Host::new();
+    let checked = host.check(json!({"nics": [{"passt": {"program": host.path("none")}}]}));
+    let fix = checked.problems[0].fix.clone().unwrap();
+    assert!(fix.contains("apt-get install passt"), "{fix}");
 }
 
 #[test]

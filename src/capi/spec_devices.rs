@@ -154,6 +154,7 @@ pub unsafe extern "C" fn krundl_spec_add_nic(spec: *mut krundl_spec, nic: *const
                 Some(features.map_err(|error| Error::argument(field("features"), error.to_string()))?)
             };
             let nic = Nic {
+                passt: None,
                 unixstream: optional_path(nic.unixstream),
                 unixgram: optional_path(nic.unixgram),
                 vfkit: nic.vfkit,

@@ -280,6 +280,23 @@ pub unsafe extern "C" fn krundl_vm_terminate(
     }
 }
 
+/// Presses ^C, as a terminal would: libkrun hands a SIGINT of its process to the guest's console, where it reaches the
+/// workload if the workload's streams are there. What comes of it is told by krundl_vm_wait. A VM that has ended is no
+/// error.
+///
+/// vm: not NULL. error: may be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or
+/// NULL.
+///
+/// Threads: any, also while others wait. Errors: KRUNDL_STATUS_OS, KRUNDL_STATUS_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `vm` is NULL or a live handle; `error` can be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn krundl_vm_interrupt(vm: *const krundl_vm, error: *mut *mut krundl_error) -> krundl_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe { fallible(error, || needed("vm", vm)?.vm.interrupt()) }
+}
+
 /// Kills the VM's process (SIGKILL); the guest is not asked. A VM that has ended is no error.
 ///
 /// vm: not NULL. error: may be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or

@@ -57,7 +57,7 @@ pub(super) fn orders(guest: &Guest) -> Vec<u8> {
                 create: mount.create,
                 read_only: mount.read_only,
                 overlay: mount.overlay,
-                options: Vec::new(),
+                options: if mount.dax { b"dax=always".to_vec() } else { Vec::new() },
             })
             .collect(),
         exec: bytes(&guest.exec),

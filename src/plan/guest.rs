@@ -54,6 +54,10 @@ pub struct GuestMount {
     /// Whether a layer in the guest's memory lies over it and takes what is written.
     #[serde(default)]
     pub overlay: bool,
+    /// Whether files are read and written through the share's DAX window. The guest has to ask for it (`dax=always`): by
+    /// itself its driver goes by a word of the host's per file, which libkrun never gives.
+    #[serde(default)]
+    pub dax: bool,
 }
 
 /// The way from the guest's program to the host.

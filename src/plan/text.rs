@@ -11,6 +11,18 @@ impl fmt::Display for Plan {
         if let Some(firmware) = &self.firmware {
             writeln!(f, "firmware, loaded first: {}", firmware.display())?;
         }
+        for network in &self.networks {
+            writeln!(
+                f,
+                "started first, for {}: {} {}",
+                network.field,
+                network.program.display(),
+                network.args.join(" ")
+            )?;
+            for port in &network.ports {
+                writeln!(f, "     {port}")?;
+            }
+        }
         for (n, call) in self.calls.iter().enumerate() {
             writeln!(f, "{:>3}. {call}", n + 1)?;
         }

@@ -216,6 +216,10 @@ fn example() -> Value {
         }],
         "tsi": {"inet": false, "unix": false, "ports": [{"host": 1, "guest": 1}], "only_ports": false},
         "nics": [{
+            "passt": {
+                "ports": [{"host": 0, "guest": 1, "address": "127.0.0.1", "protocol": "tcp"}],
+                "program": null, "host_loopback": false,
+            },
             "unixstream": null, "unixgram": null, "vfkit": false, "tap": null, "mac": null, "features": ["csum"],
             "dhcp": false,
         }],
@@ -328,6 +332,7 @@ mod tests {
             ("overlay.files[0].from", json!(text)),
             ("disks[0].id", json!(text)),
             ("disks[0].sync", json!("relaxed")),
+            ("nics[0].passt.program", json!(text)),
             ("nics[0].unixstream", json!(text)),
             ("nics[0].unixgram", json!(text)),
             ("nics[0].tap", json!(text)),

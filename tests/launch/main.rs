@@ -9,6 +9,7 @@ mod failures;
 mod here;
 mod leftovers;
 mod loops;
+mod networks;
 mod streams;
 mod threads;
 

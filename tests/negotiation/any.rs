@@ -89,6 +89,10 @@ fn string(schema: &Value, name: &str, taste: Taste) -> BoxedStrategy<String> {
     if let Some(pattern) = schema["pattern"].as_str() {
         return string_regex(pattern).unwrap().boxed();
     }
+    if schema["format"] == "ipv4" {
+        let any = any::<std::net::Ipv4Addr>().prop_map(|address| address.to_string());
+        return prop_oneof![Just("127.0.0.1".to_owned()), any].boxed();
+    }
     if taste.wild {
         return any::<String>().prop_filter("no NUL", |text| !text.contains('\0')).boxed();
     }

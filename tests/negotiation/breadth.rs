@@ -177,6 +177,14 @@ fn each_part_is_these_calls() {
                 "krun_add_net_unixgram features=4097 flags=1 mac=5a:94:ef:e4:0c:ee socket=/s/gv#51",
             ],
         ),
+        (
+            json!({"nics": [{"passt": {"ports": [{"guest": 22}]}}, {"passt": {}}]}),
+            vec![
+                "krun_add_vsock tsi_features=0",
+                r#"krun_add_net_unixstream features=19587 flags=0 mac=5a:94:ef:e4:0c:ee socket={"network":0}"#,
+                r#"krun_add_net_unixstream features=19587 flags=0 mac=5a:94:ef:e4:0c:ef socket={"network":1}"#,
+            ],
+        ),
         (json!({"console": "none"}), vec!["krun_add_virtio_console_default error=null input=null output=null"]),
         (json!({"console": {"file": "/l/console"}}), vec!["krun_set_console_output file=/l/console#70"]),
         (
@@ -227,6 +235,33 @@ fn other_ports_are_closed_by_old_releases_only_and_a_promise_that_is_not_kept_is
         assert!(lines(&plan).contains(&r#"krun_set_port_map ports=["8080:80"]"#.to_owned()));
         assert!(plan.notes.iter().any(|note| note.contains(words)), "{release}: {:?}", plan.notes);
     }
+}
+
+#[test]
+fn a_passt_is_started_first_and_reaches_this_hosts_loopback_only_where_that_is_wished_for() {
+    let spec = spec(json!({"nics": [{"passt": {
+        "ports": [{"host": 2222, "guest": 22}, {"guest": 53, "protocol": "udp", "address": "0.0.0.0"}],
+        "host_loopback": true,
+    }}]}));
+    for release in ["1.14.0", "1.19.7"] {
+        let plan = plan(&spec, &library(release));
+        assert_eq!(
+            plan.to_string().lines().skip(1).take(3).collect::<Vec<_>>(),
+            [
+                "started first, for nics[0].passt: /usr/bin/passt --foreground --quiet --address 10.0.2.15 \
+                 --netmask 24 --gateway 10.0.2.2 --dns 192.0.2.53",
+                "     tcp 127.0.0.1:2222 -> guest port 22",
+                "     udp 0.0.0.0:any -> guest port 53",
+            ]
+        );
+    }
+    let mut findings = host(&spec);
+    findings.resolvers.clear();
+    let closed = self::spec(json!({"nics": [{"passt": {}}]}));
+    let plan = negotiate(&closed, &findings, &library("1.19.7")).unwrap();
+    let args = plan.networks[0].args.join(" ");
+    assert!(args.ends_with("--dns none --tcp-ports none --udp-ports none --no-map-gw"), "{args}");
+    assert!(plan.notes.iter().any(|note| note.contains("/etc/resolv.conf")), "{:?}", plan.notes);
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub mod install;
 pub mod kernel;
 pub mod lab;
 pub mod libkrun;
+pub mod manual;
 pub mod project;
 pub mod python;
 pub mod python_types;

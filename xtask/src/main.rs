@@ -51,7 +51,8 @@ enum Task {
         #[arg(default_value = "")]
         filter: String,
     },
-    /// Install the libraries for C, the header, krundl.pc, krundl-vmm and krundl, built for release
+    /// Install the libraries for C, the header, krundl.pc, krundl-vmm, and krundl with its man pages and completions,
+    /// built for release
     Install {
         /// Where it is going to be
         #[arg(long, default_value = "/usr/local")]

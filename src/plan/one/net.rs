@@ -3,8 +3,10 @@
 use super::{Negotiation, built_with};
 use crate::capabilities::Support;
 use crate::error::{Problem, ProblemKind};
+use crate::plan::arguments::{Fd, NetSocket};
 use crate::plan::call::Call;
-use crate::spec::{NetFeature, Nic};
+use crate::plan::network::{Network, OpenPort};
+use crate::spec::{HostPath, NetFeature, Nic, Passt, Protocol};
 use crate::symbols::Function;
 
 /// `NET_FLAG_VFKIT`.
@@ -22,10 +24,10 @@ impl Negotiation<'_> {
             if nic.dhcp {
                 self.dhcp(n);
             }
-            let function = match (&nic.unixstream, &nic.unixgram) {
-                (Some(_), _) => Function::krun_add_net_unixstream,
-                (None, Some(_)) => Function::krun_add_net_unixgram,
-                (None, None) => Function::krun_add_net_tap,
+            let function = match (is_stream(nic), &nic.unixgram) {
+                (true, _) => Function::krun_add_net_unixstream,
+                (false, Some(_)) => Function::krun_add_net_unixgram,
+                (false, None) => Function::krun_add_net_tap,
             };
             if self.has(function) {
                 self.add(n, nic);
@@ -51,15 +53,70 @@ impl Negotiation<'_> {
     }
 
     fn add(&mut self, n: usize, nic: &Nic) {
-        let socket = self.findings.nics.get(n).cloned().unwrap_or_default();
         let mac = mac(nic, n);
         let features = features(nic.features.as_deref().unwrap_or(NetFeature::USUAL));
         let flags = u32::from(nic.vfkit) * VFKIT + u32::from(nic.dhcp) * DHCP;
-        self.calls.push(match (&nic.unixstream, &nic.unixgram, &nic.tap) {
-            (Some(_), ..) => Call::AddNetUnixstream { socket, mac, features, flags },
-            (None, Some(_), _) => Call::AddNetUnixgram { socket, mac, features, flags },
-            (None, None, name) => Call::AddNetTap { name: name.clone().unwrap_or_default(), mac, features, flags },
+        let call = match (is_stream(nic), &nic.unixgram, &nic.tap) {
+            (true, ..) => Call::AddNetUnixstream { socket: self.stream(n, nic), mac, features, flags },
+            (false, Some(_), _) => Call::AddNetUnixgram { socket: self.socket(n), mac, features, flags },
+            (false, None, name) => Call::AddNetTap { name: name.clone().unwrap_or_default(), mac, features, flags },
+        };
+        self.calls.push(call);
+    }
+
+    fn socket(&self, n: usize) -> HostPath {
+        self.findings.nics.get(n).cloned().unwrap_or_default()
+    }
+
+    /// What a card that speaks over a stream is connected to: a passt that is started, or one that listens.
+    fn stream(&mut self, n: usize, nic: &Nic) -> NetSocket {
+        let Some(passt) = &nic.passt else { return NetSocket::Host(self.socket(n)) };
+        let number = u32::try_from(self.networks.len()).expect("a spec has fewer than 2^32 cards");
+        let network = self.passt(n, nic, passt);
+        self.networks.push(network);
+        NetSocket::Ours(Fd::Network(number))
+    }
+
+    /// A passt of the card's own. What it is told is what every passt knows that can be given a connection (`--fd`,
+    /// November 2022).
+    fn passt(&mut self, n: usize, nic: &Nic, passt: &Passt) -> Network {
+        let prefix = Passt::PREFIX.to_string();
+        let mut args: Vec<String> = ["--foreground", "--quiet"].map(str::to_owned).into();
+        let mut say = |option: &str, value: &str| args.extend([option.to_owned(), value.to_owned()]);
+        say("--address", &Passt::ADDRESS.to_string());
+        say("--netmask", &prefix);
+        say("--gateway", &Passt::GATEWAY.to_string());
+        for resolver in &self.findings.resolvers {
+            say("--dns", &resolver.to_string());
+        }
+        if self.findings.resolvers.is_empty() {
+            say("--dns", "none");
+            self.notes.push(format!(
+                "nics[{n}]: this host names no server that a guest could ask for names (/etc/resolv.conf)"
+            ));
+        }
+        for (option, protocol) in [("--tcp-ports", Protocol::Tcp), ("--udp-ports", Protocol::Udp)] {
+            if passt.ports.iter().all(|port| port.protocol != protocol) {
+                say(option, "none");
+            }
+        }
+        if !passt.host_loopback {
+            args.push("--no-map-gw".to_owned());
+        }
+        let ports = passt.ports.iter().map(|port| OpenPort {
+            nic: n,
+            protocol: port.protocol,
+            address: port.address,
+            host: port.host,
+            guest: port.guest,
         });
+        Network {
+            field: format!("nics[{n}].passt"),
+            program: self.socket(n).path.as_path().to_owned(),
+            args,
+            ports: ports.collect(),
+            mac: mac(nic, n),
+        }
     }
 
     fn legacy(&self, function: Function) -> Option<Function> {
@@ -83,10 +140,10 @@ impl Negotiation<'_> {
         if nic.unixgram.is_some() && !nic.vfkit {
             self.refuse(field("vfkit"), "vfkit's word is always said", better);
         }
-        let socket = self.findings.nics.get(n).cloned().unwrap_or_default();
-        let call = match nic.unixstream {
-            Some(_) => Call::SetPasstFd { socket },
-            None => Call::SetGvproxyPath { socket },
+        let call = if is_stream(nic) {
+            Call::SetPasstFd { socket: self.stream(n, nic) }
+        } else {
+            Call::SetGvproxyPath { socket: self.socket(n) }
         };
         if self.capabilities.support(call.function()) == Support::Unknown {
             self.notes.push(format!(
@@ -103,12 +160,17 @@ impl Negotiation<'_> {
     }
 }
 
+/// Whether the card speaks over a stream, as passt does.
+fn is_stream(nic: &Nic) -> bool {
+    nic.passt.is_some() || nic.unixstream.is_some()
+}
+
 fn features(given: &[NetFeature]) -> u32 {
     given.iter().fold(0, |bits, feature| bits | feature.bit())
 }
 
 fn mac(nic: &Nic, n: usize) -> String {
     // One that is none was refused by the host checks.
-    let bytes = nic.address(n).unwrap_or_default();
+    let bytes = nic.hardware_address(n).unwrap_or_default();
     bytes.map(|byte| format!("{byte:02x}")).join(":")
 }

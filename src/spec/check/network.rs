@@ -30,9 +30,13 @@ impl Checker {
             self.tsi_ports(tsi);
         }
         findings.nics = spec.nics.iter().enumerate().map(|(n, nic)| self.nic(n, nic)).collect();
+        self.forwards(spec);
+        if spec.nics.iter().any(|nic| nic.passt.is_some()) {
+            findings.resolvers = super::passt::resolvers();
+        }
         let mut macs = BTreeMap::new();
         for (n, nic) in spec.nics.iter().enumerate() {
-            if let Some(other) = nic.address(n).and_then(|mac| macs.insert(mac, n)) {
+            if let Some(other) = nic.hardware_address(n).and_then(|mac| macs.insert(mac, n)) {
                 self.invalid(format!("nics[{n}].mac"), format!("is also that of nics[{other}]"));
             }
         }
@@ -68,17 +72,17 @@ impl Checker {
         }
     }
 
-    /// Returns the card's socket.
+    /// Returns the card's socket, or the program that is started for it.
     fn nic(&mut self, n: usize, nic: &Nic) -> HostPath {
         let field = |name: &str| format!("nics[{n}].{name}");
-        let given = [nic.unixstream.is_some(), nic.unixgram.is_some(), nic.tap.is_some()];
+        let given = [nic.passt.is_some(), nic.unixstream.is_some(), nic.unixgram.is_some(), nic.tap.is_some()];
         if given.iter().filter(|given| **given).count() != 1 {
-            self.invalid(format!("nics[{n}]"), "has exactly one of unixstream, unixgram and tap");
+            self.invalid(format!("nics[{n}]"), "has exactly one of passt, unixstream, unixgram and tap");
         }
         if nic.vfkit && nic.unixgram.is_none() {
             self.invalid(field("vfkit"), "is a matter of unixgram");
         }
-        match nic.address(n) {
+        match nic.hardware_address(n) {
             None => self.invalid(field("mac"), "must be six bytes as 5a:94:ef:e4:0c:ee"),
             Some(mac) if mac[0] & 1 != 0 || mac == [0; 6] => {
                 self.invalid(field("mac"), "must be the address of one card: even first byte, not all zero");
@@ -95,6 +99,9 @@ impl Checker {
         }
         if let Some(name) = &nic.tap {
             self.tap(&field("tap"), name);
+        }
+        if let Some(passt) = &nic.passt {
+            return self.passt(&field("passt"), passt);
         }
         match (&nic.unixstream, &nic.unixgram) {
             (Some(path), _) => self.server(&field("unixstream"), path, STREAM),

@@ -1,5 +1,6 @@
 //! Ways in and out: TSI, network cards, vsock.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -45,11 +46,14 @@ pub struct Port {
     pub guest: u16,
 }
 
-/// A network card: exactly one of `unixstream`, `unixgram` and `tap`. With any there is no TSI.
+/// A network card: exactly one of `passt`, `unixstream`, `unixgram` and `tap`. With any there is no TSI.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Nic {
+    /// A passt of its own: krundl starts it before the VM, and it ends with the VM. Takes no root.
+    #[serde(default)]
+    pub passt: Option<Passt>,
     /// The stream socket on which a passt listens.
     #[serde(default)]
     pub unixstream: Option<PathBuf>,
@@ -73,12 +77,82 @@ pub struct Nic {
     pub dhcp: bool,
 }
 
+/// A passt that krundl starts for a card. The guest has the address 10.0.2.15/24 and the gateway 10.0.2.2, and reaches
+/// what this host reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Passt {
+    /// Ports of the host that lead to ports of the guest. No other port of the guest is open on the host.
+    #[serde(default)]
+    pub ports: Vec<Forward>,
+    /// The program; searched in `PATH` where absent.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
+    /// Whether the guest reaches what listens on this host's loopback (127.0.0.1), at the gateway's address.
+    #[serde(default)]
+    pub host_loopback: bool,
+}
+
+impl Passt {
+    /// The guest's address.
+    pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+    /// The length of its network's prefix in bits.
+    pub const PREFIX: u8 = 24;
+    /// The gateway's address.
+    pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+}
+
+/// A port of the host that leads to one of the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    /// Its number on the host; 0, the default, for any that is free when the VM starts: the running VM tells which.
+    #[serde(default)]
+    pub host: u16,
+    /// Its number in the guest.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    pub guest: u16,
+    /// The host's IPv4 address on which it is open: only this host reaches the default, 127.0.0.1; 0.0.0.0 is all.
+    #[serde(default = "loopback")]
+    pub address: Ipv4Addr,
+    /// TCP or UDP.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+fn loopback() -> Ipv4Addr {
+    Ipv4Addr::LOCALHOST
+}
+
+/// What a port speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the protocols' own names")]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+}
+
+/// `tcp`, `udp`.
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        })
+    }
+}
+
 /// The first hardware address that libkrun gives a card.
 const FIRST_MAC: [u8; 6] = [0x5a, 0x94, 0xef, 0xe4, 0x0c, 0xee];
 
 impl Nic {
     /// The hardware address of the card with this index; `None` where the spec's is none.
-    pub fn address(&self, index: usize) -> Option<[u8; 6]> {
+    pub fn hardware_address(&self, index: usize) -> Option<[u8; 6]> {
         let Some(text) = &self.mac else {
             let mut mac = FIRST_MAC;
             mac[5] = mac[5].checked_add(u8::try_from(index).ok()?)?;
