@@ -72,9 +72,9 @@ def _look(shell: Shell, *, overlays: bool) -> None:
     if missing:
         options = " and ".join(_OPTIONS[name] for name in missing)
         raise NotMounted(
-            f"Cannot mount workspaces: the guest's kernel has no {' and no '.join(missing)}. Build it with {options} "
-            f"(docs/guest.md has a recipe; 'krundl kernel check VMLINUX --for mounts,overlay' tells), or create the "
-            f"sandbox with '--backend qemu'.",
+            f"Cannot mount workspaces: the guest's kernel has no {' and no '.join(missing)}. Name one that has, built with "
+            f"{options}, in KRUNDL_SMOLVM_KERNEL ('krundl kernel check VMLINUX --for mounts,overlay' tells), and start the "
+            f"sandbox anew, or create it with '--backend qemu'.",
             {"missing_filesystems": missing},
         )
 
