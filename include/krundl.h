@@ -392,7 +392,8 @@ typedef struct krundl_spec krundl_spec;
 
 /**
  * A VM that runs, or has ended. Any thread may call anything at any time, and one may wait while another one kills;
- * only the last call, krundl_vm_free or krundl_vm_detach, must be alone.
+ * only the last call, krundl_vm_free or krundl_vm_detach, must be alone. It belongs to the process that launched it: in a
+ * fork of that everything is refused with KRUNDL_STATUS_INVALID_ARGUMENT, and krundl_vm_free frees the handle alone.
  */
 typedef struct krundl_vm krundl_vm;
 
@@ -1885,9 +1886,10 @@ krundl_status krundl_launch(const struct krundl_plan *plan,
                             struct krundl_error **error);
 
 /**
- * Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. vm: may be NULL.
+ * Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. In a child forked after
+ * the launch it only frees. vm: may be NULL.
  *
- * Threads: any, one that no other one uses it with; not in a child forked after the launch.
+ * Threads: any, one that no other one uses it with.
  */
 void krundl_vm_free(struct krundl_vm *vm);
 

@@ -6,6 +6,7 @@ mod callers;
 mod calls;
 mod endings;
 mod failures;
+mod forks;
 mod here;
 mod leftovers;
 mod loops;
