@@ -28,6 +28,7 @@ pub mod manual;
 pub mod project;
 pub mod python;
 pub mod python_types;
+pub mod smolvm;
 pub mod test;
 
 pub use cache::Cache;

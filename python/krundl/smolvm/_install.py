@@ -333,9 +333,11 @@ def _async_stop(original: Callable[..., Any]) -> Callable[..., Any]:
 def _ask(facade: Any, timeout: float) -> None:
     """Asks the guest to end, over SSH, and waits for it as long; libkrun itself cannot ask. Whatever comes of it, SmolVM's
     own stop comes after."""
+    if not _on_libkrun(facade):
+        return
     info = facade._sdk.get(facade._vm_id)
     running = import_module("smolvm.types").VMState.RUNNING
-    if not _on_libkrun(facade) or info.status != running or not info.pid or not facade.can_run_commands():
+    if info.status != running or not info.pid or not facade.can_run_commands():
         return
     deadline = time.monotonic() + timeout
     smolvm_error = import_module("smolvm.exceptions").SmolVMError
@@ -350,7 +352,8 @@ def _ask(facade: Any, timeout: float) -> None:
 
 
 def _on_libkrun(facade: Any) -> bool:
-    return bool(facade._sdk._backend_for_vm(facade._info) == "libkrun")
+    # SmolVM writes down which one it was, however it was chosen.
+    return bool(facade._info.config.backend == "libkrun")
 
 
 def _smolvm_error(message: str, details: dict[str, Any]) -> Exception:
