@@ -532,7 +532,7 @@ typedef struct krundl_nic {
      */
     bool vfkit;
     /**
-     * Whether libkrun's init asks for an address with DHCP.
+     * Whether krundl's program in the guest asks for an address with DHCP.
      */
     bool dhcp;
 } krundl_nic;

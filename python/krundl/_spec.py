@@ -270,9 +270,7 @@ class Mount(Data):
 
 @dataclass(kw_only=True)
 class Passt(Data):
-    """A passt that krundl starts for a card. The guest has the address 10.0.2.15/24 and the gateway 10.0.2.2, and reaches
-    what this host reaches.
-    """
+    """A passt that krundl starts for a card. The guest reaches what this host reaches."""
 
     host_loopback: bool = False
     """Whether the guest reaches what listens on this host's loopback (127.0.0.1), at the gateway's address."""
@@ -290,12 +288,24 @@ class Passt(Data):
 class Nic(Data):
     """A network card: exactly one of `passt`, `unixstream`, `unixgram` and `tap`. With any there is no TSI."""
 
+    address: str | None = None
+    """The card's IPv4 address and the length of its network's prefix, `192.0.2.7/24`: krundl's program in the guest sets
+    it. With `passt` also what that serves, 10.0.2.15/24 where absent.
+    """
     dhcp: bool = False
-    """Whether libkrun's init asks for an address with DHCP: the first card only, and from libkrun 1.18.0 on."""
+    """Whether krundl's program in the guest asks for all that with DHCP."""
+    dns: list[str] | None = None
+    """The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with `passt` this
+    host's.
+    """
     features: list[NetFeature] | None = None
     """What is offered to the guest's driver; libkrun's usual set where absent."""
+    gateway: str | None = None
+    """The way out of that network. With `passt` the network's first address, or the second if the first is the guest's."""
     mac: str | None = None
     """The hardware address, `5a:94:ef:e4:0c:ee` and those following it where absent."""
+    optional: bool = False
+    """Whether the workload runs although the card could not be set up; else that ends the VM."""
     passt: Passt | None = None
     """A passt of its own: krundl starts it before the VM, and it ends with the VM. Takes no root."""
     tap: str | None = None

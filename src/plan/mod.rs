@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use arguments::{Content, Fd, NetSocket, Shared, Socket};
 pub use call::Call;
-pub use guest::{CHANNEL_NAME, CHANNEL_PORT, Channel, Guest, GuestMount, GuestRoot};
+pub use guest::{CHANNEL_NAME, CHANNEL_PORT, Channel, Guest, GuestMount, GuestNic, GuestRoot, NicSetup};
 pub use network::{Network, OpenPort};
 
 use crate::capabilities::{Capabilities, Generation};

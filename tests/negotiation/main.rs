@@ -121,6 +121,7 @@ fn host(spec: &VmSpec) -> Findings {
                 None => file(&nic.unixstream, 50).or(file(&nic.unixgram, 51)).unwrap_or_default(),
             })
             .collect(),
+        resolv_conf: Some(true),
         resolvers: vec!["192.0.2.53".parse().unwrap()],
         vsock: spec.vsock.ports.iter().map(socket).collect(),
         console,

@@ -31,6 +31,7 @@ impl Negotiation<'_> {
             }),
             root_on_disk: root.disk.is_some(),
             mounts,
+            nics: self.guest_nics(),
             exec: exec.path.clone(),
             args: exec.args.clone(),
             env: exec

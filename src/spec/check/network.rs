@@ -94,9 +94,7 @@ impl Checker {
         if offloads.into_iter().any(has) && !has(NetFeature::GuestCsum) {
             self.invalid(field("features"), "guest_tso4, guest_tso6 and guest_ufo need guest_csum");
         }
-        if nic.dhcp && n > 0 {
-            self.invalid(field("dhcp"), "libkrun's init configures the first card only");
-        }
+        self.addressing(n, nic);
         if let Some(name) = &nic.tap {
             self.tap(&field("tap"), name);
         }
@@ -107,6 +105,37 @@ impl Checker {
             (Some(path), _) => self.server(&field("unixstream"), path, STREAM),
             (None, Some(path)) => self.server(&field("unixgram"), path, DATAGRAM),
             (None, None) => HostPath::default(),
+        }
+    }
+
+    fn addressing(&mut self, n: usize, nic: &Nic) {
+        let field = |name: &str| format!("nics[{n}].{name}");
+        if nic.address.is_some() && nic.addressing().is_none() {
+            self.invalid(field("address"), "must be one card's IPv4 address with its network's prefix: 192.0.2.7/24");
+        }
+        if nic.dhcp {
+            for (name, given) in [("address", nic.address.is_some()), ("gateway", nic.gateway.is_some())] {
+                // A passt is told them, and says them by DHCP.
+                if given && nic.passt.is_none() {
+                    self.invalid(field(name), "is what DHCP tells");
+                }
+            }
+            return;
+        }
+        if nic.gateway.is_some() && nic.address.is_none() && nic.passt.is_none() {
+            self.invalid(field("gateway"), "takes an address");
+        }
+        if nic.dns.is_some() && nic.address.is_none() && nic.passt.is_none() {
+            self.invalid(field("dns"), "takes an address, or dhcp");
+        }
+        if let Some(addressing) = nic.addressing().filter(|_| nic.passt.is_some()) {
+            match addressing.gateway {
+                None => self.invalid(field("gateway"), "is required: the network has no other address"),
+                Some(gateway) if gateway == addressing.address => {
+                    self.invalid(field("gateway"), "is the card's own address");
+                }
+                Some(_) => {}
+            }
         }
     }
 
