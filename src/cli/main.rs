@@ -4,6 +4,7 @@ mod args;
 mod doctor;
 mod inspect;
 mod kernel;
+mod network;
 mod plan;
 mod run;
 mod signals;
