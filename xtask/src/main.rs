@@ -35,6 +35,9 @@ enum Task {
         /// Only the C ABI: C, C++ and Go
         #[arg(long)]
         ffi: bool,
+        /// Only the packages for distributions, each installed into a bare Debian
+        #[arg(long, conflicts_with_all = ["guests", "python", "ffi"])]
+        packaging: bool,
     },
     /// Measure what krundl costs, beside C programs that do the same by hand
     Bench {
@@ -63,6 +66,14 @@ enum Task {
         /// Build without optimisation, which is quicker
         #[arg(long)]
         debug: bool,
+    },
+    /// Build packages for a distribution and print their files
+    Package {
+        /// What kind
+        kind: xtask::package::Kind,
+        /// Who answers for them, "Name <address>"; Debian only
+        #[arg(long, value_name = "WHO")]
+        maintainer: Option<String>,
     },
     /// Write the files of the repository that follow from the code
     Generate {
@@ -146,14 +157,19 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
-        Task::Test { full, guests, python, ffi } => {
-            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python, ffi })?;
+        Task::Test { full, guests, python, ffi, packaging } => {
+            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python, ffi, packaging })?;
         }
         Task::Bench { quick, write, filter } => {
             xtask::bench::bench(&cache, &xtask::bench::Selection { quick, filter, write })?;
         }
         Task::Install { prefix, destdir, libdir, debug } => {
             xtask::install::install(&xtask::install::Installation { prefix, destdir, libdir, debug })?;
+        }
+        Task::Package { kind, maintainer } => {
+            for file in xtask::package::package(&cache, kind, maintainer.as_deref())? {
+                println!("{}", file.display());
+            }
         }
         Task::Generate { check } => xtask::generate::generate(check)?,
         Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),

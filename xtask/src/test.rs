@@ -36,6 +36,8 @@ pub struct Selection {
     pub python: bool,
     /// Only the C ABI: C, C++ and Go.
     pub ffi: bool,
+    /// Only the packages.
+    pub packaging: bool,
 }
 
 /// Runs the tests.
@@ -47,6 +49,11 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     if selection.ffi {
         crate::ffi::test(cache)?;
         eprintln!("\n==> C, C++ and Go passed in {} s", started.elapsed().as_secs());
+        return Ok(());
+    }
+    if selection.packaging {
+        crate::package::test::test(cache)?;
+        eprintln!("\n==> the packages passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
     if selection.python {
@@ -61,6 +68,8 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         crate::ffi::test(cache)?;
         step("the Python package (about 4 minutes, and 4 more the first time)");
         crate::python::test(cache)?;
+        step("packages for distributions (about 3 minutes, and 4 more the first time)");
+        crate::package::test::test(cache)?;
         real_libraries(cache, selection.full)?;
     }
     if selection.full && selection.guests.is_none() {
