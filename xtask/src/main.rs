@@ -75,6 +75,8 @@ enum Task {
         #[arg(long, value_name = "WHO")]
         maintainer: Option<String>,
     },
+    /// Build the wheels krundl-libkrun (the real libkrun) and krundl-kernel (a guest's kernel) and print their files
+    Wheels,
     /// Write the files of the repository that follow from the code
     Generate {
         /// Only say which are stale, and fail if any is
@@ -168,6 +170,11 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Package { kind, maintainer } => {
             for file in xtask::package::package(&cache, kind, maintainer.as_deref())? {
+                println!("{}", file.display());
+            }
+        }
+        Task::Wheels => {
+            for file in xtask::package::wheels::build(&cache)? {
                 println!("{}", file.display());
             }
         }

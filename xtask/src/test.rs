@@ -52,7 +52,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         return Ok(());
     }
     if selection.packaging {
-        crate::package::test::test(cache)?;
+        packages(cache, selection.full)?;
         eprintln!("\n==> the packages passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
@@ -68,8 +68,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         crate::ffi::test(cache)?;
         step("the Python package (about 4 minutes, and 4 more the first time)");
         crate::python::test(cache)?;
-        step("packages for distributions (about 3 minutes, and 4 more the first time)");
-        crate::package::test::test(cache)?;
+        packages(cache, selection.full)?;
         real_libraries(cache, selection.full)?;
     }
     if selection.full && selection.guests.is_none() {
@@ -79,6 +78,17 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     guests(cache, selection, &skips)?;
     skips.judge()?;
     eprintln!("\n==> all tests passed in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+fn packages(cache: &Cache, full: bool) -> Result<()> {
+    step("packages for distributions (about 3 minutes, and 4 more the first time)");
+    crate::package::test::test(cache)?;
+    if full {
+        step("wheels with libkrun and a kernel, and a guest with them");
+        let wheels = crate::package::wheels::build(cache)?;
+        crate::python::Package::build(cache)?.bundled(cache, &wheels)?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod deb;
 mod rpm;
 pub mod test;
 pub mod third_party;
+pub mod wheels;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ fn stage(dir: &Path, libdir: &str) -> Result<()> {
     for page in files(&usr.join("share/man/man1"))? {
         output(Command::new("gzip").args(["-9", "--no-name", "--force"]).arg(page))?;
     }
-    let notice = third_party::notice(&third_party::crates("default,capi")?)?;
+    let notice = third_party::notice("krundl's programs and libraries hold", &third_party::crates("default,capi")?)?;
     let to = self::dir().join("third-party.txt");
     fs::write(&to, notice).with_context(|| format!("could not write {}", to.display()))?;
     output(Command::new("gzip").args(["-9", "--no-name", "--force", "--keep"]).arg(to)).map(drop)

@@ -20,7 +20,8 @@ pub struct Crate {
     pub version: String,
     /// The SPDX expression of its licence.
     pub license: String,
-    dir: PathBuf,
+    /// Where its source lies.
+    pub dir: PathBuf,
 }
 
 /// What is linked into a build with these features, on this platform.
@@ -28,14 +29,23 @@ pub struct Crate {
 /// # Errors
 /// cargo does not say.
 pub fn crates(features: &str) -> Result<Vec<Crate>> {
+    crates_of(&project::root().join("Cargo.toml"), "krundl", features)
+}
+
+/// The same for the package of that name in another workspace.
+///
+/// # Errors
+/// cargo does not say.
+pub fn crates_of(manifest: &Path, name: &str, features: &str) -> Result<Vec<Crate>> {
     let host = host()?;
     let mut command = project::cargo(["metadata", "--format-version=1", "--locked", "--filter-platform", &host]);
-    let metadata: Value = serde_json::from_slice(&output(command.args(["--features", features]))?)?;
+    command.args(["--features", features, "--manifest-path"]).arg(manifest);
+    let metadata: Value = serde_json::from_slice(&output(&mut command)?)?;
     let nodes = metadata["resolve"]["nodes"].as_array().context("cargo resolves nothing")?;
     let nodes: BTreeMap<&str, &Value> = nodes.iter().filter_map(|node| Some((node["id"].as_str()?, node))).collect();
     let packages = metadata["packages"].as_array().context("cargo names no packages")?;
-    let own =
-        packages.iter().find(|package| package["name"] == "krundl").context("krundl is not among its packages")?;
+    let own = packages.iter().find(|package| package["name"] == name);
+    let own = own.with_context(|| format!("{name} is not among its packages"))?;
     let mut found = BTreeSet::new();
     let mut open = vec![own["id"].as_str().context("a package has no id")?];
     while let Some(id) = open.pop() {
@@ -72,8 +82,8 @@ fn host() -> Result<String> {
 ///
 /// # Errors
 /// A text cannot be read.
-pub fn notice(crates: &[Crate]) -> Result<String> {
-    let mut text = "krundl's programs and libraries hold these crates, linked statically:\n\n".to_owned();
+pub fn notice(what: &str, crates: &[Crate]) -> Result<String> {
+    let mut text = format!("{what} these crates, linked statically:\n\n");
     let mut licenses: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for one in crates {
         writeln!(text, "{} {}: {}", one.name, one.version, one.license)?;
@@ -114,7 +124,7 @@ mod tests {
         assert!(["clap", "libc", "libloading", "serde_json"].iter().all(|name| names.contains(name)), "{names:?}");
         // Of the tests and of the Python module only.
         assert!(["proptest", "pyo3", "krundl"].iter().all(|name| !names.contains(name)), "{names:?}");
-        let notice = notice(&crates).unwrap();
+        let notice = notice("krundl holds", &crates).unwrap();
         for one in &crates {
             assert!(!one.license.is_empty(), "{} names no licence", one.name);
             assert!(notice.contains(&format!("{} {}: ", one.name, one.version)));
