@@ -18,6 +18,7 @@ pub mod elf;
 pub mod ffi;
 pub mod firmware;
 pub mod generate;
+pub mod go_types;
 pub mod guest_root;
 pub mod header;
 pub mod install;
@@ -29,6 +30,7 @@ pub mod package;
 pub mod project;
 pub mod python;
 pub mod python_types;
+pub mod smolvm;
 pub mod test;
 pub mod tools;
 

@@ -30,8 +30,11 @@ enum Task {
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "")]
         guests: Option<String>,
         /// Only the Python package: its wheel, its types, its tests, its guests in the lab
-        #[arg(long, conflicts_with_all = ["guests", "ffi"])]
+        #[arg(long, conflicts_with_all = ["guests", "ffi", "smolvm"])]
         python: bool,
+        /// Only SmolVM with krundl behind its libkrun backend: its own tests, and its guests in the lab
+        #[arg(long, conflicts_with_all = ["guests", "ffi"])]
+        smolvm: bool,
         /// Only the C ABI: C, C++ and Go
         #[arg(long)]
         ffi: bool,
@@ -159,8 +162,9 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
-        Task::Test { full, guests, python, ffi, packaging } => {
-            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python, ffi, packaging })?;
+        Task::Test { full, guests, python, ffi, packaging, smolvm } => {
+            let selection = xtask::test::Selection { full, guests, python, ffi, packaging, smolvm };
+            xtask::test::test(&cache, &selection)?;
         }
         Task::Bench { quick, write, filter } => {
             xtask::bench::bench(&cache, &xtask::bench::Selection { quick, filter, write })?;

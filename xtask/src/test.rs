@@ -38,6 +38,8 @@ pub struct Selection {
     pub ffi: bool,
     /// Only the packages.
     pub packaging: bool,
+    /// Only SmolVM with krundl behind its libkrun backend.
+    pub smolvm: bool,
 }
 
 /// Runs the tests.
@@ -61,6 +63,11 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         eprintln!("\n==> the Python package passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
+    if selection.smolvm {
+        crate::smolvm::test(cache)?;
+        eprintln!("\n==> SmolVM passed in {} s", started.elapsed().as_secs());
+        return Ok(());
+    }
     let skips = Skips::new()?;
     if selection.guests.is_none() {
         without_guests(&skips)?;
@@ -69,6 +76,8 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         step("the Python package (about 4 minutes, and 4 more the first time)");
         crate::python::test(cache)?;
         packages(cache, selection.full)?;
+        step("SmolVM (about 5 minutes)");
+        crate::smolvm::test(cache)?;
         real_libraries(cache, selection.full)?;
     }
     if selection.full && selection.guests.is_none() {
