@@ -832,8 +832,8 @@ size_t krundl_error_attempt_count(const struct krundl_error *error);
 const char *krundl_error_attempt_candidate(const struct krundl_error *error, size_t index);
 
 /**
- * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known"; NULL for an
- * index that there is not. index: from 0. The text is the error's own.
+ * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known", "bundled"; NULL
+ * for an index that there is not. index: from 0. The text is the error's own.
  *
  * Threads: any. Cannot fail.
  */
@@ -1088,8 +1088,8 @@ size_t krundl_probe_attempt_count(const struct krundl_probe *probe);
 const char *krundl_probe_attempt_candidate(const struct krundl_probe *probe, size_t index);
 
 /**
- * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known"; NULL for an
- * index that there is not. index: from 0. The text is the probe's own.
+ * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known", "bundled"; NULL
+ * for an index that there is not. index: from 0. The text is the probe's own.
  *
  * Threads: any. Cannot fail.
  */

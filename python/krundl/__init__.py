@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         plan,
         probe,
     )
+    from ._bundled import bundled_kernel
     from ._plan import Call, Plan
     from ._reports import (
         Attempt,
@@ -107,6 +108,7 @@ _ERRORS = (
 
 _LATER = {
     "_api": "check doctor inspect krun_launch launch launch_async missing_filesystems mount_commands plan probe",
+    "_bundled": "bundled_kernel",
     "_plan": "Call Plan",
     "_reports": "Attempt Check DoctorReport Inspected Levels LibraryReport Part ProbeReport Problem",
     "_spec": "ConsoleFile ConsolePort Disk Display Exec Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Port"
@@ -179,6 +181,7 @@ if TYPE_CHECKING:
         "Vsock",
         "VsockPort",
         "__version__",
+        "bundled_kernel",
         "check",
         "doctor",
         "inspect",

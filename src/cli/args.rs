@@ -51,7 +51,8 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct LibraryArgs {
-    /// The libkrun to use; without it: KRUNDL_LIBRARY, KRUNDL_LIBRARY_DIR, the system's loader, well-known places
+    /// The libkrun to use; without it: KRUNDL_LIBRARY, KRUNDL_LIBRARY_DIR, the system's loader, well-known places, the
+    /// one that pip install krundl[bundled] brought
     #[arg(long, value_name = "PATH")]
     pub library: Option<PathBuf>,
 }
@@ -59,7 +60,10 @@ pub struct LibraryArgs {
 impl LibraryArgs {
     pub fn probe(&self) -> krundl::ProbeOptions {
         let library = self.library.clone();
-        krundl::ProbeOptions { library, kernel_release: false, ..krundl::ProbeOptions::default() }
+        let environment = std::env::current_exe()
+            .ok()
+            .map(|program| krundl::library::Environment::current().with_bundled_of(&program));
+        krundl::ProbeOptions { library, environment, kernel_release: false, ..krundl::ProbeOptions::default() }
     }
 }
 
