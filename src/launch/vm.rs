@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,6 +60,11 @@ impl Vm {
     /// none. It stays this value's own.
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(|fd| fd.as_fd())
+    }
+
+    /// The socket of the control port, where the spec has one (`krundl::control`).
+    pub fn control(&self) -> Option<PathBuf> {
+        self.state().control.clone()
     }
 
     /// Takes the write end of the workload's standard input, where it is [`super::Stream::Piped`].
@@ -221,6 +227,9 @@ impl Vm {
         self.detached = true;
         if let Some(terminal) = self.state().terminal.take() {
             terminal.forget();
+        }
+        if let Some(private) = self.state().private.take() {
+            private.keep();
         }
         self.pid()
     }

@@ -13,9 +13,9 @@ pub use check::{Checked, check};
 pub use findings::{Ends, Findings, HostPath, HostSocket, KernelFinding, MountFinding};
 pub use guest_side::{FILESYSTEMS, Layout, OverlayPaths, missing_filesystems, mount_commands};
 pub use model::{
-    Console, ConsolePort, DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Display, Exec, Gpu, Kernel, KernelConsole,
-    KernelFormat, LogLevel, Mount, NetFeature, Nic, Overlay, OverlayDir, OverlayFile, Port, Rlimit, Root, RootDisk,
-    Semantics, Serial, Tee, Tsi, VmSpec, Vsock, VsockPort,
+    Console, ConsolePort, Control, DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Display, Exec, Gpu, Kernel,
+    KernelConsole, KernelFormat, LogLevel, Mount, NetFeature, Nic, Overlay, OverlayDir, OverlayFile, Port, Rlimit,
+    Root, RootDisk, Semantics, Serial, Tee, Tsi, VmSpec, Vsock, VsockPort,
 };
 pub use mountpoint::MountPoint;
 pub use parse::{Parsed, parse};

@@ -9,6 +9,8 @@ mod failures;
 mod here;
 mod leftovers;
 mod loops;
+#[cfg(target_os = "linux")]
+mod sockets;
 mod streams;
 mod threads;
 
