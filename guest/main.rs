@@ -1,8 +1,9 @@
 //! krundl's program in the guest: `krundl-guest ORDERS [--detach=DIRECTORY]`.
 //!
 //! libkrun's init runs it in place of the workload. It reads its [orders](orders), enters the root, mounts the shares,
-//! runs the workload with exactly the arguments and the environment that it was given, and [tells](words) the host what
-//! became of it. Meanwhile it does what the host asks for on the [control port](control). It exits as the workload did, with 128 and the signal's number if one ended it, 127 if there is no such program, 126
+//! sets up the network, runs the workload with exactly the arguments and the environment that it was given, and
+//! [tells](words) the host what became of it. Meanwhile it does what the host asks for on the [control port](control). It
+//! exits as the workload did, with 128 and the signal's number if one ended it, 127 if there is no such program, 126
 //! if it cannot be executed, and 125 if the guest could not be prepared.
 //!
 //! `krundl-guest --selftest` is what `krundl doctor --boot` runs as the workload: [the proof](selftest).
@@ -14,10 +15,12 @@ use std::os::unix::process::ExitStatusExt;
 
 mod channel;
 pub mod control;
+mod dhcp;
 mod failure;
 #[allow(dead_code, reason = "the host's half of the file")]
 pub mod frames;
 mod mounts;
+mod network;
 #[allow(dead_code, reason = "the host's half of the file")]
 pub mod orders;
 mod ports;
@@ -102,6 +105,10 @@ fn serve(orders: &Orders, channel: &mut Channel) -> (Word, i32) {
     if let Err(failure) = rooted.and_then(|()| mounts::all(&orders.mounts)).and_then(|()| enter(&orders.workdir)) {
         return not_prepared(failure);
     }
+    let leases = match network::all(&orders.nics, complain) {
+        Ok(leases) => leases,
+        Err(failure) => return not_prepared(failure),
+    };
     let control = match orders.control.map(Control::listen).transpose() {
         Ok(control) => control,
         Err(failure) => return not_prepared(failure),
@@ -124,6 +131,7 @@ fn serve(orders: &Orders, channel: &mut Channel) -> (Word, i32) {
         Err(error) => return not_prepared(Failure::new("control port", &error)),
     };
     channel.say(&Word::Up);
+    network::keep(leases, complain);
     let ended = workload.wait();
     service.into_iter().for_each(Service::close);
     match ended.map(|status| (status.code(), status.signal())) {

@@ -37,6 +37,7 @@ fn orders(exec: &str, args: &[&str]) -> Orders {
         root: None,
         settle: false,
         mounts: Vec::new(),
+        nics: Vec::new(),
         exec: exec.as_bytes().to_vec(),
         args: bytes(args),
         env: bytes(&["PATH=/usr/bin:/bin"]),

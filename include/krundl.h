@@ -11,8 +11,8 @@
  * NULL handle answer NULL, 0 or false; every _free takes NULL. `out` and `error` are written to by every call, also with
  * NULL.
  *
- * Threads. Handles that do not change (krundl_error, krundl_probe, krundl_plan, krundl_report) and krundl_vm may be used by
- * any number of threads at the same time; krundl_spec by one at a time. Nothing is kept by thread.
+ * Threads. Handles that do not change (krundl_error, krundl_probe, krundl_inspection, krundl_plan, krundl_report) and
+ * krundl_vm may be used by any number of threads at the same time; krundl_spec by one at a time. Nothing is kept by thread.
  *
  * Errors. A function that can fail returns a krundl_status, and the reason through `error`, which may be NULL. Whatever
  * goes wrong inside krundl is KRUNDL_STATUS_INTERNAL: no panic gets out. Only a lack of memory ends the process.
@@ -83,6 +83,10 @@ enum krundl_status
      * The helper could not be started, or stopped in the middle of a sentence.
      */
     KRUNDL_STATUS_HELPER_FAILED = 302,
+    /**
+     * A program that krundl starts for a network card could not be started, or ended before it served.
+     */
+    KRUNDL_STATUS_NETWORK = 303,
     /**
      * One of libkrun's functions refused.
      */
@@ -364,6 +368,12 @@ typedef int32_t krundl_stream;
 typedef struct krundl_error krundl_error;
 
 /**
+ * What files say about themselves that were read and not opened: an item for each architecture in each of them, and
+ * one for each file that could not be read. It does not change, so any thread may ask it.
+ */
+typedef struct krundl_inspection krundl_inspection;
+
+/**
  * An ordered list of calls, with everything open that was checked for it. It does not change: any thread may read and
  * launch it, any number of times.
  */
@@ -386,7 +396,8 @@ typedef struct krundl_spec krundl_spec;
 
 /**
  * A VM that runs, or has ended. Any thread may call anything at any time, and one may wait while another one kills;
- * only the last call, krundl_vm_free or krundl_vm_detach, must be alone.
+ * only the last call, krundl_vm_free or krundl_vm_detach, must be alone. It belongs to the process that launched it: in a
+ * fork of that everything is refused with KRUNDL_STATUS_INVALID_ARGUMENT, and krundl_vm_free frees the handle alone.
  */
 typedef struct krundl_vm krundl_vm;
 
@@ -525,7 +536,7 @@ typedef struct krundl_nic {
      */
     bool vfkit;
     /**
-     * Whether libkrun's init asks for an address with DHCP.
+     * Whether krundl's program in the guest asks for an address with DHCP.
      */
     bool dhcp;
 } krundl_nic;
@@ -1106,6 +1117,265 @@ const char *krundl_probe_attempt_kind(const struct krundl_probe *probe, size_t i
 const char *krundl_probe_attempt_message(const struct krundl_probe *probe, size_t index);
 
 /**
+ * Reads what libraries say about themselves, of any system and architecture, and opens none of them: nothing of theirs
+ * runs. A file that cannot be read is no failure: its item says why.
+ *
+ * files: the files to read, an array that ends with NULL; NULL or empty: those in the places of `root` where libkrun is
+ * looked for, which may be none. root: a directory that the files are in, as of an image: their paths are those in it,
+ * and links do not lead out of it; NULL: the machine's own. One of the two must be given, and both stay the caller's.
+ * out: gets the inspection, which is the caller's, to be freed with krundl_inspection_free; NULL on failure. error: may
+ * be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or NULL.
+ *
+ * Threads: any, also at the same time. It starts no process. Errors: KRUNDL_STATUS_INVALID_ARGUMENT.
+ */
+krundl_status krundl_inspect(const char *const *files,
+                             const char *root,
+                             struct krundl_inspection **out,
+                             struct krundl_error **error);
+
+/**
+ * Frees an inspection; its texts go with it. inspection: may be NULL.
+ *
+ * Threads: any, one that no other one uses it with.
+ */
+void krundl_inspection_free(struct krundl_inspection *inspection);
+
+/**
+ * All of it for people, as `krundl inspect` prints it. NULL for NULL. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_text(const struct krundl_inspection *inspection);
+
+/**
+ * All of it as JSON, as `krundl inspect --json` prints it: an array with an object for each file, which has `parts`.
+ * NULL for NULL. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_json(const struct krundl_inspection *inspection);
+
+/**
+ * The number of items; 0 for NULL.
+ *
+ * Threads: any. Cannot fail.
+ */
+size_t krundl_inspection_count(const struct krundl_inspection *inspection);
+
+/**
+ * The file that an item is of, as it was named. NULL for NULL and an index that there is not. index: from 0. The text
+ * is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_path(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * The same without links, within the root; NULL where there is no such file. NULL for NULL and an index that there is
+ * not. index: from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_real_path(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * Why a file could not be read: "missing", "unreadable", "not_a_library", "refused"; NULL for one that was read. NULL
+ * for NULL and an index that there is not. index: from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_error_kind(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * The same in words; NULL for one that was read. NULL for NULL and an index that there is not. index: from 0. The text
+ * is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_error_message(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * The architecture that it is for, such as "x86_64" or "aarch64". NULL for a file that could not be read, for NULL and
+ * an index that there is not. index: from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_architecture(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * The kind of file: "elf", "mach_o". NULL for a file that could not be read, for NULL and an index that there is not.
+ * index: from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_format(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * The name that it gives itself; NULL where it has none. NULL for a file that could not be read, for NULL and an index
+ * that there is not. index: from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_soname(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * The mark that the linker left in it, in hexadecimal; NULL where it has none. NULL for a file that could not be read,
+ * for NULL and an index that there is not. index: from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_build_id(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * Its variant, by its names: "plain", "sev", "tdx", "aws_nitro", "efi"; NULL where it is no libkrun. NULL for a file
+ * that could not be read, for NULL and an index that there is not. index: from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_flavour(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * The releases that it can be, by its functions and names, as a semver requirement such as "=1.18.0" or ">=1.18.0,
+ * <1.19.0"; "*" where its functions fit none; NULL where it is no libkrun or its functions cannot be told. NULL for a
+ * file that could not be read, for NULL and an index that there is not. index: from 0. The text is the inspection's
+ * own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_version(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * Whether it offers a function, such as "krun_add_virtiofs3": 1 or 0; -1 where its functions cannot be told, for names
+ * that krundl does not know, for a file that could not be read, for NULL and an index that there is not. index: from 0.
+ *
+ * Threads: any. Cannot fail.
+ */
+int32_t krundl_inspection_has(const struct krundl_inspection *inspection, size_t index, const char *function);
+
+/**
+ * What its functions prove about a feature that it may be built with (the names are those of krundl_probe_feature):
+ * KRUNDL_FEATURE_STATE_YES or KRUNDL_FEATURE_STATE_NO. KRUNDL_FEATURE_STATE_UNASKED where they prove nothing: only the
+ * library itself can tell, when it is opened. KRUNDL_FEATURE_STATE_NO_SUCH_FEATURE for other names, for a file that
+ * could not be read, for NULL and an index that there is not. index: from 0.
+ *
+ * Threads: any. Cannot fail.
+ */
+krundl_feature_state krundl_inspection_feature(const struct krundl_inspection *inspection,
+                                               size_t index,
+                                               const char *feature);
+
+/**
+ * The number of witnesses to its version; 0 for a file that could not be read, for NULL and an index that there is
+ * not. index: from 0.
+ *
+ * Threads: any. Cannot fail.
+ */
+size_t krundl_inspection_evidence_count(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * What kind of witness: "function_present", "function_absent", "file_name", "pkg_config". NULL for NULL and indices
+ * that there are not. index: from 0. number: from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_evidence_kind(const struct krundl_inspection *inspection, size_t index, size_t number);
+
+/**
+ * The releases that fit it, as a semver requirement. NULL for NULL and indices that there are not. index: from 0.
+ * number: from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_evidence_says(const struct krundl_inspection *inspection, size_t index, size_t number);
+
+/**
+ * Why. NULL for NULL and indices that there are not. index: from 0. number: from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_evidence_because(const struct krundl_inspection *inspection, size_t index, size_t number);
+
+/**
+ * The number of contradictions among them, none of which was resolved by guessing; 0 for a file that could not be
+ * read, for NULL and an index that there is not. index: from 0.
+ *
+ * Threads: any. Cannot fail.
+ */
+size_t krundl_inspection_conflict_count(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * What contradicts what. NULL for NULL and indices that there are not. index: from 0. number: from 0. The text is the
+ * inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_conflict(const struct krundl_inspection *inspection, size_t index, size_t number);
+
+/**
+ * The number of functions named krun_ that it offers and krundl does not know: those of a newer release, or a fork; 0
+ * for a file that could not be read, for NULL and an index that there is not. index: from 0.
+ *
+ * Threads: any. Cannot fail.
+ */
+size_t krundl_inspection_unknown_function_count(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * The name of one. NULL for NULL and indices that there are not. index: from 0. number: from 0. The text is the
+ * inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_unknown_function(const struct krundl_inspection *inspection, size_t index, size_t number);
+
+/**
+ * The number of libraries that it is linked with; 0 for a file that could not be read, for NULL and an index that
+ * there is not. index: from 0.
+ *
+ * Threads: any. Cannot fail.
+ */
+size_t krundl_inspection_needed_count(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * A library that it is linked with. NULL for NULL and indices that there are not. index: from 0. number: from 0. The
+ * text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_needed(const struct krundl_inspection *inspection, size_t index, size_t number);
+
+/**
+ * The number of directories in which it has those looked for; 0 for a file that could not be read, for NULL and an
+ * index that there is not. index: from 0.
+ *
+ * Threads: any. Cannot fail.
+ */
+size_t krundl_inspection_run_path_count(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * A directory in which it has them looked for. NULL for NULL and indices that there are not. index: from 0. number:
+ * from 0. The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_run_path(const struct krundl_inspection *inspection, size_t index, size_t number);
+
+/**
+ * The number of names of libkrunfw that it mentions; 0 for a file that could not be read, for NULL and an index that
+ * there is not. index: from 0.
+ *
+ * Threads: any. Cannot fail.
+ */
+size_t krundl_inspection_firmware_count(const struct krundl_inspection *inspection, size_t index);
+
+/**
+ * A name of libkrunfw that it mentions. NULL for NULL and indices that there are not. index: from 0. number: from 0.
+ * The text is the inspection's own.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_inspection_firmware(const struct krundl_inspection *inspection, size_t index, size_t number);
+
+/**
  * A new spec with these two fields and nothing else; NULL only by a mistake in krundl. vcpus: number of virtual CPUs.
  * memory_mib: memory of the guest in MiB (2^20 bytes). The spec is the caller's, to be freed with krundl_spec_free.
  *
@@ -1498,6 +1768,32 @@ krundl_status krundl_plan_from_json(const struct krundl_probe *probe,
                                     struct krundl_error **error);
 
 /**
+ * Checks a spec as krundl_plan_new does and keeps nothing: no plan, no open file descriptors. Success says that nothing
+ * is in the way.
+ *
+ * probe, spec: not NULL; they stay the caller's. error: may be NULL; gets every problem, and is the caller's, to be freed
+ * with krundl_error_free, or NULL.
+ *
+ * Threads: any, also at the same time with one probe.
+ *
+ * Errors: as for krundl_plan_new.
+ */
+krundl_status krundl_check(const struct krundl_probe *probe,
+                           const struct krundl_spec *spec,
+                           struct krundl_error **error);
+
+/**
+ * The same for a spec as JSON (docs/spec.md).
+ *
+ * probe, json: not NULL; they stay the caller's. error: as for krundl_check.
+ *
+ * Threads: any, also at the same time with one probe.
+ *
+ * Errors: as for krundl_plan_new.
+ */
+krundl_status krundl_check_json(const struct krundl_probe *probe, const char *json, struct krundl_error **error);
+
+/**
  * Frees a plan; its texts go with it, VMs launched with it stay. plan: may be NULL.
  *
  * Threads: any, one that no other one uses it with.
@@ -1594,9 +1890,10 @@ krundl_status krundl_launch(const struct krundl_plan *plan,
                             struct krundl_error **error);
 
 /**
- * Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. vm: may be NULL.
+ * Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. In a child forked after
+ * the launch it only frees. vm: may be NULL.
  *
- * Threads: any, one that no other one uses it with; not in a child forked after the launch.
+ * Threads: any, one that no other one uses it with.
  */
 void krundl_vm_free(struct krundl_vm *vm);
 
@@ -1701,6 +1998,18 @@ krundl_status krundl_vm_wait(const struct krundl_vm *vm,
  * Threads: any, also while others wait. Errors: KRUNDL_STATUS_OS, KRUNDL_STATUS_INVALID_ARGUMENT.
  */
 krundl_status krundl_vm_terminate(const struct krundl_vm *vm, bool *workload, struct krundl_error **error);
+
+/**
+ * Presses ^C, as a terminal would: libkrun hands a SIGINT of its process to the guest's console, where it reaches the
+ * workload if the workload's streams are there. What comes of it is told by krundl_vm_wait. A VM that has ended is no
+ * error.
+ *
+ * vm: not NULL. error: may be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or
+ * NULL.
+ *
+ * Threads: any, also while others wait. Errors: KRUNDL_STATUS_OS, KRUNDL_STATUS_INVALID_ARGUMENT.
+ */
+krundl_status krundl_vm_interrupt(const struct krundl_vm *vm, struct krundl_error **error);
 
 /**
  * Kills the VM's process (SIGKILL); the guest is not asked. A VM that has ended is no error.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::capabilities::Capabilities;
 use crate::error::{Attempt, AttemptError, AttemptKind, Ended, Error, Result, Words};
 use crate::helper::wire::{Inbox, Request, Status};
-use crate::helper::{Helper, Mode, Running, Spawn};
+use crate::helper::{Helper, Mode, Running, Spawn, child_ends_within};
 use crate::library::{Environment, Options, SkippedCandidate};
 
 /// What to probe, and how long it may take.
@@ -267,7 +267,7 @@ impl Child {
     fn end(mut self, timeout: Duration) -> Ended {
         use std::os::unix::process::ExitStatusExt;
         // The end of its statuses need not be its own: a library may have closed them, and hang.
-        if self.timed_out.is_none() && !self.running.ends_within(timeout) {
+        if self.timed_out.is_none() && !child_ends_within(&self.running.child, timeout) {
             self.timed_out = Some(timeout);
         }
         if self.timed_out.is_some() {

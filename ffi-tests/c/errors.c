@@ -57,6 +57,24 @@ static void problems_have_their_needs(void) {
     CHECK(krundl_error_problem_reason(error, 0) && krundl_error_problem_reason(error, 1));
     (void)krundl_error_problem_fix(error, 0);
     krundl_error_free(error);
+
+    /* The same without a plan. */
+    CHECK(krundl_check(old, spec, &error) == KRUNDL_STATUS_UNSUPPORTED);
+    CHECK(krundl_error_problem_count(error) == 2);
+    CHECK_TEXT(krundl_error_problem_field(error, 1), "mounts[0].read_only");
+    krundl_error_free(error);
+    krundl_spec_free(spec);
+    CHECK(krundl_check_json(old, "{\"vcpus\": 0}", &error) == KRUNDL_STATUS_INVALID_SPEC);
+    CHECK(krundl_error_problem_count(error) > 1);
+    krundl_error_free(error);
+    spec = krundl_spec_new(1, 256);
+    krundl_spec_set_root_dir(spec, place("root"), false);
+    krundl_spec_set_exec(spec, "/bin/sh");
+    error = (krundl_error *)8;
+    CHECK(krundl_check(old, spec, &error) == KRUNDL_STATUS_OK && error == NULL);
+    const char *json = NULL;
+    CHECK(krundl_spec_json(spec, &json, NULL) == KRUNDL_STATUS_OK);
+    CHECK(krundl_check_json(old, json, &error) == KRUNDL_STATUS_OK && error == NULL);
     krundl_spec_free(spec);
     krundl_probe_free(old);
 }

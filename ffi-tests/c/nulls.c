@@ -4,6 +4,8 @@
 #include "check.h"
 
 int main(void) {
+    CHECK(krundl_check(NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    CHECK(krundl_check_json(NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_doctor(NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_error_attempt_candidate(NULL, 0) == NULL);
     CHECK(krundl_error_attempt_count(NULL) == 0);
@@ -25,6 +27,37 @@ int main(void) {
     CHECK(krundl_error_problem_since(NULL, 0) == NULL);
     CHECK(krundl_error_status(NULL) == KRUNDL_STATUS_OK);
     CHECK(krundl_error_words(NULL) == NULL);
+    CHECK(krundl_inspect(NULL, NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    CHECK(krundl_inspection_architecture(NULL, 0) == NULL);
+    CHECK(krundl_inspection_build_id(NULL, 0) == NULL);
+    CHECK(krundl_inspection_conflict(NULL, 0, 0) == NULL);
+    CHECK(krundl_inspection_conflict_count(NULL, 0) == 0);
+    CHECK(krundl_inspection_count(NULL) == 0);
+    CHECK(krundl_inspection_error_kind(NULL, 0) == NULL);
+    CHECK(krundl_inspection_error_message(NULL, 0) == NULL);
+    CHECK(krundl_inspection_evidence_because(NULL, 0, 0) == NULL);
+    CHECK(krundl_inspection_evidence_count(NULL, 0) == 0);
+    CHECK(krundl_inspection_evidence_kind(NULL, 0, 0) == NULL);
+    CHECK(krundl_inspection_evidence_says(NULL, 0, 0) == NULL);
+    CHECK(krundl_inspection_feature(NULL, 0, NULL) == KRUNDL_FEATURE_STATE_NO_SUCH_FEATURE);
+    CHECK(krundl_inspection_firmware(NULL, 0, 0) == NULL);
+    CHECK(krundl_inspection_firmware_count(NULL, 0) == 0);
+    CHECK(krundl_inspection_flavour(NULL, 0) == NULL);
+    CHECK(krundl_inspection_format(NULL, 0) == NULL);
+    krundl_inspection_free(NULL);
+    CHECK(krundl_inspection_has(NULL, 0, NULL) == -1);
+    CHECK(krundl_inspection_json(NULL) == NULL);
+    CHECK(krundl_inspection_needed(NULL, 0, 0) == NULL);
+    CHECK(krundl_inspection_needed_count(NULL, 0) == 0);
+    CHECK(krundl_inspection_path(NULL, 0) == NULL);
+    CHECK(krundl_inspection_real_path(NULL, 0) == NULL);
+    CHECK(krundl_inspection_run_path(NULL, 0, 0) == NULL);
+    CHECK(krundl_inspection_run_path_count(NULL, 0) == 0);
+    CHECK(krundl_inspection_soname(NULL, 0) == NULL);
+    CHECK(krundl_inspection_text(NULL) == NULL);
+    CHECK(krundl_inspection_unknown_function(NULL, 0, 0) == NULL);
+    CHECK(krundl_inspection_unknown_function_count(NULL, 0) == 0);
+    CHECK(krundl_inspection_version(NULL, 0) == NULL);
     CHECK(krundl_launch(NULL, NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_plan_call_arguments(NULL, 0) == NULL);
     CHECK(krundl_plan_call_count(NULL) == 0);
@@ -123,6 +156,7 @@ int main(void) {
     CHECK(krundl_vm_detach(NULL) == 0);
     CHECK(krundl_vm_exit_text(NULL) == NULL);
     krundl_vm_free(NULL);
+    CHECK(krundl_vm_interrupt(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_vm_kill(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_vm_log(NULL, NULL, 0) == 0);
     CHECK(krundl_vm_pid(NULL) == 0);

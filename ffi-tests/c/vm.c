@@ -113,6 +113,56 @@ static void a_vm_that_runs_is_waited_for_and_stopped(void) {
     krundl_plan_free(plan);
 }
 
+static void a_workload_that_is_up_is_asked(void) {
+    krundl_plan *plan = plan_of("obeys", "1.19.7");
+    krundl_launch_options options = silent();
+    krundl_vm *vm = launched(plan, &options);
+    CHECK(krundl_vm_wait_ready(vm, -1, NULL) == KRUNDL_STATUS_OK);
+    bool workload = false;
+    CHECK(krundl_vm_terminate(vm, &workload, NULL) == KRUNDL_STATUS_OK && workload);
+    krundl_exit kind;
+    int32_t status;
+    CHECK(krundl_vm_wait(vm, -1, &kind, &status, NULL) == KRUNDL_STATUS_OK);
+    /* It is the workload's own end, not that of its VM. */
+    CHECK(kind == KRUNDL_EXIT_SIGNAL && status == 128 + SIGTERM);
+    workload = true;
+    CHECK(krundl_vm_terminate(vm, &workload, NULL) == KRUNDL_STATUS_OK && !workload);
+    krundl_vm_free(vm);
+
+    vm = launched(plan, &options);
+    CHECK(krundl_vm_wait_ready(vm, -1, NULL) == KRUNDL_STATUS_OK);
+    CHECK(krundl_vm_stop(vm, 60000, &kind, &status, NULL) == KRUNDL_STATUS_OK && kind == KRUNDL_EXIT_SIGNAL);
+    krundl_vm_free(vm);
+    krundl_plan_free(plan);
+
+    /* One that is deaf to it is killed when the grace is over. */
+    plan = plan_of("runs", "1.19.7");
+    vm = launched(plan, &options);
+    CHECK(krundl_vm_wait_ready(vm, -1, NULL) == KRUNDL_STATUS_OK);
+    CHECK(krundl_vm_terminate(vm, &workload, NULL) == KRUNDL_STATUS_OK && workload);
+    CHECK(krundl_vm_wait(vm, 20, &kind, NULL, NULL) == KRUNDL_STATUS_OK && kind == KRUNDL_EXIT_RUNNING);
+    CHECK(krundl_vm_stop(vm, 20, &kind, &status, NULL) == KRUNDL_STATUS_OK);
+    CHECK(kind == KRUNDL_EXIT_STOPPED && status == 128 + SIGKILL);
+    krundl_vm_free(vm);
+    krundl_plan_free(plan);
+}
+
+static void ctrl_c_reaches_the_workload(void) {
+    krundl_plan *plan = plan_of("hears-ctrl-c", "1.19.7");
+    krundl_launch_options options = silent();
+    krundl_vm *vm = launched(plan, &options);
+    CHECK(krundl_vm_wait_ready(vm, -1, NULL) == KRUNDL_STATUS_OK);
+    CHECK(krundl_vm_interrupt(vm, NULL) == KRUNDL_STATUS_OK);
+    krundl_exit kind;
+    int32_t status;
+    CHECK(krundl_vm_wait(vm, -1, &kind, &status, NULL) == KRUNDL_STATUS_OK);
+    CHECK(kind == KRUNDL_EXIT_SIGNAL && status == 128 + SIGINT);
+    krundl_error *error = (krundl_error *)8;
+    CHECK(krundl_vm_interrupt(vm, &error) == KRUNDL_STATUS_OK && error == NULL);
+    krundl_vm_free(vm);
+    krundl_plan_free(plan);
+}
+
 static void the_streams_are_pipes_or_descriptors(void) {
     krundl_plan *plan = plan_of("hangs", "1.19.7");
     krundl_launch_options options = {.struct_size = sizeof options};
@@ -197,6 +247,8 @@ static void what_libkrun_says_is_kept_or_goes_to_a_file(void) {
 int main(void) {
     a_plan_shows_itself_and_starts_any_number_of_vms();
     a_vm_that_runs_is_waited_for_and_stopped();
+    a_workload_that_is_up_is_asked();
+    ctrl_c_reaches_the_workload();
     the_streams_are_pipes_or_descriptors();
     what_libkrun_says_is_kept_or_goes_to_a_file();
     return failures != 0;

@@ -35,6 +35,7 @@ from ._errors import (
     InvalidSpec,
     LibraryChanged,
     LibraryNotFound,
+    NetworkError,
     NeverUp,
     OsError,
     ReadinessUnknown,
@@ -102,7 +103,7 @@ __version__: str = _krundl.version()
 
 _ERRORS = (
     "CallError ControlLost Crashed Error GenerationUnknown GuestLost GuestSetup HelperFailed HelperMismatch HelperNotFound"
-    " Internal InvalidArgument InvalidSpec LibraryChanged LibraryNotFound NeverUp OsError ReadinessUnknown StartError TimedOut Unsupported"
+    " Internal InvalidArgument InvalidSpec LibraryChanged LibraryNotFound NetworkError NeverUp OsError ReadinessUnknown StartError TimedOut Unsupported"
     " VmmFailed"
 )
 
@@ -150,6 +151,7 @@ if TYPE_CHECKING:
         "Levels",
         "LibraryChanged",
         "LibraryNotFound",
+        "NetworkError",
         "LibraryReport",
         "Mount",
         "NeverUp",

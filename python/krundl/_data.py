@@ -214,4 +214,5 @@ class _InspectedBase(Data):
 class _PartBase(Data):
     def __repr__(self: Part) -> str:  # type: ignore[misc]
         there = sum((self.functions or {}).values())
-        return f"<Part {self.architecture}, {self.soname or 'no soname'}, {there} of libkrun's functions>"
+        what = f"libkrun {self.version.range}" if self.version else "no libkrun"
+        return f"<Part {self.architecture}, {self.soname or 'no soname'}, {what}, {there} of libkrun's functions>"

@@ -79,5 +79,7 @@ def inspected(file: Inspected) -> str:
     for part in file.parts:
         functions = part.functions or {}
         there = [name for name, there in functions.items() if there]
-        rows.append([escape(part.architecture), escape(part.soname or ""), escape(", ".join(there))])
-    return _table(["architecture", "soname", "functions"], rows)
+        release = part.version.range if part.version else ""
+        cells = [part.architecture, part.soname or "", release, ", ".join(there)]
+        rows.append([escape(cell) for cell in cells])
+    return _table(["architecture", "soname", "libkrun", "functions"], rows)

@@ -29,6 +29,7 @@ __all__ = [
     "Evidence",
     "EvidenceKind",
     "FeatureState",
+    "FileFormat",
     "Firmware",
     "FirmwareKernel",
     "Flavour",
@@ -120,6 +121,12 @@ FeatureState = Literal[
     "no",
     "unknown",
     "unasked",
+]
+
+
+FileFormat = Literal[
+    "elf",
+    "mach_o",
 ]
 
 
@@ -366,14 +373,38 @@ class Identity(Data):
     """The mark that the linker left in it, in hexadecimal (GNU build id, Mach-O UUID); not every linker does."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class VersionReport(Data):
+    """Which release it is."""
+
+    range: str
+    """A semver requirement that the release fulfils."""
+    evidence: list[Evidence]
+    """What bears witness."""
+    conflicts: list[str]
+    """What contradicts what."""
+
+    _nested = {
+        "evidence": ("list", Evidence),
+    }
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Part(_PartBase):
     """One architecture's part of a file."""
 
     architecture: str
     """The architecture."""
+    format: FileFormat
+    """The kind of file."""
     soname: str | None
     """The name that it gives itself."""
+    flavour: Flavour | None
+    """The variant, by its names. None if it is no libkrun, here and in what follows from its functions."""
+    version: VersionReport | None
+    """Which release it is, as far as its functions and names tell."""
+    features: dict[str, bool]
+    """What its functions prove that it was built with, or without; other features only it can tell, when it is opened."""
     needed: list[str]
     """The libraries that it is linked with."""
     run_paths: list[str]
@@ -388,6 +419,10 @@ class Part(_PartBase):
     """How many functions it exports in all."""
     firmware: list[str]
     """The libkrunfw that it mentions."""
+
+    _nested = {
+        "version": ("one", VersionReport),
+    }
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -510,22 +545,6 @@ class Levels(Data):
     """1: a kernel of the user's own. 2: firmware as well."""
     overlay: int
     """1: files and directories laid over a share."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class VersionReport(Data):
-    """Which release it is."""
-
-    range: str
-    """A semver requirement that the release fulfils."""
-    evidence: list[Evidence]
-    """What bears witness."""
-    conflicts: list[str]
-    """What contradicts what."""
-
-    _nested = {
-        "evidence": ("list", Evidence),
-    }
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

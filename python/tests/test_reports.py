@@ -62,7 +62,13 @@ def test_reports_read_well(stubs: Stubs) -> None:
     assert str(report).startswith(f"libkrun =1.19.7: {library}\n")
     assert isinstance(report.ok, bool)
     (file,) = krundl.inspect(library)
-    assert repr(file).startswith(f"<Inspected {library}: <Part x86_64") or "<Part" in repr(file)
+    assert repr(file).startswith(f"<Inspected {library}: <Part ") and ", libkrun =1.19.7, " in repr(file)
+    (part,) = file.parts
+    assert part.version is not None and part.version.range == "=1.19.7" and part.version.evidence
+    assert (part.format, part.flavour, part.features["net"]) == ("elf", "plain", True)
+    assert "gpu" not in part.features, "only the library itself can tell"
+    (program,) = krundl.inspect("/bin/sh")
+    assert program.parts[0].version is None and ", no libkrun, " in repr(program)
     assert str(file).startswith(f"{library}\n")
     assert len(repr(report.library)) < 300
 

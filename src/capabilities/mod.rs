@@ -4,11 +4,13 @@
 
 mod levels;
 mod operations;
+mod unopened;
 mod version;
 
 use serde::{Deserialize, Serialize};
 
 pub use levels::{Doubt, Levels};
+pub use unopened::{features_of_functions, version_of_file};
 pub use version::{Evidence, EvidenceKind, Version};
 
 use crate::library::{FeatureState, Flavour, Observation};

@@ -115,7 +115,12 @@ struct Witness {
 
 /// Judges all witnesses.
 pub(super) fn judge(observation: &Observation) -> Version {
-    let measured = fingerprint(observation);
+    judge_for(observation, cfg!(target_os = "linux"))
+}
+
+/// The same of a library that may be for another system.
+pub(super) fn judge_for(observation: &Observation, linux: bool) -> Version {
+    let measured = fingerprint(observation, linux);
     let claimed = claims(observation);
     let mut conflicts = Vec::new();
 
@@ -147,7 +152,7 @@ pub(super) fn judge(observation: &Observation) -> Version {
 }
 
 /// What the functions and features themselves say.
-fn fingerprint(observation: &Observation) -> Vec<Witness> {
+fn fingerprint(observation: &Observation, linux: bool) -> Vec<Witness> {
     let present = observation.functions;
     let mut witnesses = Vec::new();
     if let Some(newest) = present.iter().max_by_key(|f| f.since_numbers()) {
@@ -157,7 +162,8 @@ fn fingerprint(observation: &Observation) -> Vec<Witness> {
             because: format!("{newest} is there"),
         });
         for function in present.iter() {
-            if let Some((span, last)) = last_release(function).map(|last| (Span::below(following(&last)), last)) {
+            if let Some((span, last)) = last_release(function, linux).map(|last| (Span::below(following(&last)), last))
+            {
                 witnesses.push(Witness {
                     kind: EvidenceKind::FunctionPresent,
                     span,
@@ -165,15 +171,15 @@ fn fingerprint(observation: &Observation) -> Vec<Witness> {
                 });
             }
         }
-        if let Some(oldest) = absent(present).min_by_key(|f| f.since_numbers()) {
+        if let Some(oldest) = absent(present, linux).min_by_key(|f| f.since_numbers()) {
             witnesses.push(Witness {
                 kind: EvidenceKind::FunctionAbsent,
                 span: Span::below(oldest.since()),
                 because: format!("{oldest} is not there, and this build would have it"),
             });
         }
-        for function in gone(present, &newest.since()) {
-            let last = last_release(function).expect("only functions that left are in gone");
+        for function in gone(present, &newest.since(), linux) {
+            let last = last_release(function, linux).expect("only functions that left are in gone");
             let next = Release::new(last.major, last.minor, last.patch + 1);
             witnesses.push(Witness {
                 kind: EvidenceKind::FunctionAbsent,
@@ -202,10 +208,10 @@ fn feature_witness(feature: Feature, state: FeatureState) -> Option<Witness> {
     Some(Witness { kind: EvidenceKind::FeatureId, span, because })
 }
 
-/// The last release whose builds for this system have the function; `None`: it never left.
-fn last_release(function: Function) -> Option<Release> {
+/// The last release whose builds for the system have the function; `None`: it never left.
+fn last_release(function: Function, linux: bool) -> Option<Release> {
     let symbol = function.symbol();
-    let last = if cfg!(target_os = "linux") { symbol.linux_until.or(symbol.until) } else { symbol.until };
+    let last = if linux { symbol.linux_until.or(symbol.until) } else { symbol.until };
     last.map(|last| last.parse().expect("the table's releases are versions"))
 }
 
@@ -221,7 +227,7 @@ fn following(release: &Release) -> Release {
 }
 
 /// Functions that are not there although the build is one that has them.
-fn absent(present: FunctionSet) -> impl Iterator<Item = Function> {
+fn absent(present: FunctionSet, linux: bool) -> impl Iterator<Item = Function> {
     let lacking = FunctionSet::ALL.difference(present).iter();
     lacking.filter(move |function| {
         let symbol = function.symbol();
@@ -233,15 +239,15 @@ fn absent(present: FunctionSet) -> impl Iterator<Item = Function> {
                 other.build == symbol.build && matches!(other.without, Without::Absent | Without::AbsentSince(_))
             }),
         };
-        built && last_release(*function).is_none()
+        built && last_release(*function, linux).is_none()
     })
 }
 
 /// Functions that every build had once and that are not there, in a library that is new enough to have had them.
-fn gone(present: FunctionSet, newest: &Release) -> impl Iterator<Item = Function> {
+fn gone(present: FunctionSet, newest: &Release, linux: bool) -> impl Iterator<Item = Function> {
     Function::ALL.iter().copied().filter(move |function| {
         *function == Function::krun_get_shutdown_eventfd
-            && cfg!(target_os = "linux")
+            && linux
             && !present.contains(*function)
             && function.since() <= *newest
     })
@@ -293,7 +299,9 @@ mod tests {
         let functions = Function::ALL
             .iter()
             .copied()
-            .filter(|f| f.since() <= version && last_release(*f).is_none_or(|last| version <= last))
+            .filter(|f| {
+                f.since() <= version && last_release(*f, cfg!(target_os = "linux")).is_none_or(|last| version <= last)
+            })
             .filter(|f| match f.symbol().without {
                 Without::Always | Without::Refuses | Without::NoEffect => true,
                 Without::Absent => {

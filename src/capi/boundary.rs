@@ -120,24 +120,39 @@ pub(super) unsafe fn optional_path(path: *const c_char) -> Option<PathBuf> {
     unsafe { bytes(path) }.map(|bytes| Path::new(std::ffi::OsStr::from_bytes(bytes)).to_owned())
 }
 
+/// The items of an array that ends with NULL; none for NULL.
+///
+/// # Safety
+/// `array` is null or such an array.
+unsafe fn items(array: *const *const c_char) -> Vec<*const c_char> {
+    let mut list = Vec::new();
+    while !array.is_null() {
+        // SAFETY: the array goes on up to its NULL, which has not come yet.
+        let item = unsafe { *array.add(list.len()) };
+        if item.is_null() {
+            break;
+        }
+        list.push(item);
+    }
+    list
+}
+
 /// The texts of an array that ends with NULL; none for NULL.
 ///
 /// # Safety
-/// `texts` is null or such an array of C strings.
-pub(super) unsafe fn texts<'a>(argument: &str, texts: *const *const c_char) -> Result<Vec<&'a str>> {
-    let mut list = Vec::new();
-    if texts.is_null() {
-        return Ok(list);
-    }
-    loop {
-        // SAFETY: the array goes on up to its NULL, which has not come yet.
-        let item = unsafe { *texts.add(list.len()) };
-        if item.is_null() {
-            return Ok(list);
-        }
-        // SAFETY: an item of the array is a C string.
-        list.push(unsafe { text(argument, item) }?);
-    }
+/// `array` is null or such an array of C strings.
+pub(super) unsafe fn texts<'a>(argument: &str, array: *const *const c_char) -> Result<Vec<&'a str>> {
+    // SAFETY: the caller's promise is the same, and an item of the array is a C string.
+    unsafe { items(array).into_iter().map(|item| text(argument, item)).collect() }
+}
+
+/// The same as paths, of any bytes.
+///
+/// # Safety
+/// As for [`texts`].
+pub(super) unsafe fn paths(array: *const *const c_char) -> Vec<PathBuf> {
+    // SAFETY: the caller's promise is the same, and an item of the array is a C string.
+    unsafe { items(array).into_iter().filter_map(|item| optional_path(item)).collect() }
 }
 
 /// The fields of a structure of the caller's, who may know fewer of them than we do: the rest is zero.

@@ -14,6 +14,8 @@ pub const ABI_VERSION: u32 = 1;
 mod boundary;
 mod doctor;
 mod error;
+mod inspection;
+mod inspection_lists;
 mod launch;
 mod plan;
 mod probe;
@@ -27,6 +29,8 @@ mod vm;
 
 pub use doctor::*;
 pub use error::*;
+pub use inspection::*;
+pub use inspection_lists::*;
 pub use launch::*;
 pub use plan::*;
 pub use probe::*;

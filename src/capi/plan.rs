@@ -91,6 +91,58 @@ pub unsafe extern "C" fn krundl_plan_from_json(
     }
 }
 
+/// Checks a spec as krundl_plan_new does and keeps nothing: no plan, no open file descriptors. Success says that nothing
+/// is in the way.
+///
+/// probe, spec: not NULL; they stay the caller's. error: may be NULL; gets every problem, and is the caller's, to be freed
+/// with krundl_error_free, or NULL.
+///
+/// Threads: any, also at the same time with one probe.
+///
+/// Errors: as for krundl_plan_new.
+///
+/// # Safety
+/// `probe` and `spec` are NULL or live handles; `error` can be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn krundl_check(
+    probe: *const krundl_probe,
+    spec: *const krundl_spec,
+    error: *mut *mut krundl_error,
+) -> krundl_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        fallible(error, || {
+            let (probe, spec) = (needed("probe", probe)?, needed("spec", spec)?);
+            prepare_parsed(&spec.parsed, &probe.probed.capabilities).map(drop)
+        })
+    }
+}
+
+/// The same for a spec as JSON (docs/spec.md).
+///
+/// probe, json: not NULL; they stay the caller's. error: as for krundl_check.
+///
+/// Threads: any, also at the same time with one probe.
+///
+/// Errors: as for krundl_plan_new.
+///
+/// # Safety
+/// `probe` is NULL or a live handle, `json` NULL or a C string; `error` can be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn krundl_check_json(
+    probe: *const krundl_probe,
+    json: *const c_char,
+    error: *mut *mut krundl_error,
+) -> krundl_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        fallible(error, || {
+            let (probe, json) = (needed("probe", probe)?, text("json", json)?);
+            prepare_json(json, &probe.probed.capabilities).map(drop)
+        })
+    }
+}
+
 /// Frees a plan; its texts go with it, VMs launched with it stay. plan: may be NULL.
 ///
 /// Threads: any, one that no other one uses it with.

@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::launch::{Asked, Exit, Vm};
 
 /// A VM that runs, or has ended. Any thread may call anything at any time, and one may wait while another one kills;
-/// only the last call, krundl_vm_free or krundl_vm_detach, must be alone.
+/// only the last call, krundl_vm_free or krundl_vm_detach, must be alone. It belongs to the process that launched it: in a
+/// fork of that everything is refused with KRUNDL_STATUS_INVALID_ARGUMENT, and krundl_vm_free frees the handle alone.
 pub struct krundl_vm {
     vm: Vm,
     exit: OnceLock<CString>,
@@ -73,9 +74,10 @@ fn timeout(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().map(Duration::from_millis)
 }
 
-/// Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. vm: may be NULL.
+/// Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. In a child forked after
+/// the launch it only frees. vm: may be NULL.
 ///
-/// Threads: any, one that no other one uses it with; not in a child forked after the launch.
+/// Threads: any, one that no other one uses it with.
 ///
 /// # Safety
 /// `vm` is NULL or was given by krundl and neither freed nor detached yet.
@@ -278,6 +280,23 @@ pub unsafe extern "C" fn krundl_vm_terminate(
             Ok(())
         })
     }
+}
+
+/// Presses ^C, as a terminal would: libkrun hands a SIGINT of its process to the guest's console, where it reaches the
+/// workload if the workload's streams are there. What comes of it is told by krundl_vm_wait. A VM that has ended is no
+/// error.
+///
+/// vm: not NULL. error: may be NULL; gets the failure, which is the caller's, to be freed with krundl_error_free, or
+/// NULL.
+///
+/// Threads: any, also while others wait. Errors: KRUNDL_STATUS_OS, KRUNDL_STATUS_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `vm` is NULL or a live handle; `error` can be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn krundl_vm_interrupt(vm: *const krundl_vm, error: *mut *mut krundl_error) -> krundl_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe { fallible(error, || needed("vm", vm)?.vm.interrupt()) }
 }
 
 /// Kills the VM's process (SIGKILL); the guest is not asked. A VM that has ended is no error.

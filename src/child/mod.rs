@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod here;
+mod network;
 mod one;
 mod parent;
 mod probe;

@@ -6,9 +6,13 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
+use super::report::VersionReport;
+use crate::capabilities::{features_of_functions, version_of_file};
 use crate::error::AttemptError;
-use crate::library::{Environment, FileReport, Options, Target, candidates, inspect_any};
-use crate::symbols::Function;
+use crate::library::{
+    Environment, FileFormat, FileReport, Flavour, Observation, Options, Target, candidates, inspect_any,
+};
+use crate::symbols::{Feature, Function};
 
 /// What a file says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,8 +34,16 @@ pub struct Inspected {
 pub struct Part {
     /// The architecture.
     pub architecture: String,
+    /// The kind of file.
+    pub format: FileFormat,
     /// The name that it gives itself.
     pub soname: Option<String>,
+    /// The variant, by its names. `None` if it is no libkrun, here and in what follows from its functions.
+    pub flavour: Option<Flavour>,
+    /// Which release it is, as far as its functions and names tell.
+    pub version: Option<VersionReport>,
+    /// What its functions prove that it was built with, or without; other features only it can tell, when it is opened.
+    pub features: BTreeMap<Feature, bool>,
     /// The libraries that it is linked with.
     pub needed: Vec<String>,
     /// Where it has them looked for.
@@ -56,7 +68,8 @@ pub fn inspect(files: &[PathBuf], root: Option<&Path>) -> Vec<Inspected> {
             None => read(file, file.canonicalize().ok()),
             Some(root) => {
                 let real = resolve_in(root, file);
-                Inspected { path: file.clone(), ..read(&root.join(&real), Some(Path::new("/").join(real))) }
+                let found = read(&root.join(&real), Some(root.join(&real)));
+                Inspected { path: file.clone(), real_path: Some(Path::new("/").join(real)), ..found }
             }
         })
         .collect()
@@ -82,12 +95,14 @@ pub fn inspect_root(root: &Path) -> Vec<Inspected> {
 fn read(file: &Path, real_path: Option<PathBuf>) -> Inspected {
     let read = inspect_any(file);
     let error = read.as_ref().err().cloned();
-    let parts = read.unwrap_or_default().into_iter().map(Part::new).collect();
+    let parts = read.unwrap_or_default().into_iter();
+    let parts = parts.map(|report| Part::new(report, file, real_path.as_deref().unwrap_or(file))).collect();
     Inspected { path: file.to_owned(), real_path, parts, error }
 }
 
 impl Part {
-    fn new(report: FileReport) -> Part {
+    fn new(report: FileReport, path: &Path, real_path: &Path) -> Part {
+        let libkrun = Observation::of_file(&report, path, real_path);
         let exports = report.exports.as_ref();
         let has = |function: &Function| exports.is_some_and(|names| names.iter().any(|name| name == function.name()));
         let of_libkrun = exports.iter().flat_map(|names| names.iter()).filter(|name| name.starts_with("krun_"));
@@ -97,7 +112,11 @@ impl Part {
             unknown_functions: unknown,
             exports: exports.map(Vec::len),
             run_paths: [report.rpath, report.runpath].concat(),
+            flavour: libkrun.as_ref().map(|libkrun| libkrun.flavour),
+            version: libkrun.as_ref().map(|libkrun| VersionReport::new(&version_of_file(libkrun, report.format))),
+            features: libkrun.map(|libkrun| features_of_functions(libkrun.functions)).unwrap_or_default(),
             architecture: report.architecture,
+            format: report.format,
             soname: report.soname,
             needed: report.needed,
             build_id: report.identity.build_id,
@@ -166,6 +185,17 @@ fn describe(part: &Part, verbose: bool, text: &mut String) {
     };
     field("architecture", part.architecture.clone());
     field("soname", part.soname.clone().unwrap_or_else(|| "none".to_owned()));
+    if let Some(version) = &part.version {
+        field("libkrun", version.range.clone());
+        let evidence = version.evidence.iter().filter(|_| verbose);
+        evidence.for_each(|witness| field("", format!("{}: {}", witness.says, witness.because)));
+        version.conflicts.iter().for_each(|conflict| field("", format!("but {conflict}")));
+    }
+    let built = |with: bool| part.features.iter().filter(move |(_, has)| **has == with).map(|(name, _)| name.name());
+    field("built with", built(true).collect::<Vec<_>>().join(", "));
+    if verbose {
+        field("built without", built(false).collect::<Vec<_>>().join(", "));
+    }
     field("needs", part.needed.join(", "));
     field("run paths", part.run_paths.join(", "));
     field("build id", part.build_id.clone().unwrap_or_default());

@@ -11,7 +11,7 @@ use super::compare::Comparison;
 use super::kernel::KernelReport;
 use super::mounts::MountReport;
 use super::others::Other;
-use crate::capabilities::{Capabilities, Doubt, Evidence, Generation, Levels, Support};
+use crate::capabilities::{Capabilities, Doubt, Evidence, Generation, Levels, Support, Version};
 use crate::error::{Attempt, Origin, Words};
 use crate::host::Kvm;
 use crate::library::{FeatureState, Firmware, Flavour, Identity};
@@ -142,7 +142,7 @@ pub struct LibraryReport {
 }
 
 /// Which release it is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VersionReport {
     /// A semver requirement that the release fulfils.
@@ -151,6 +151,16 @@ pub struct VersionReport {
     pub evidence: Vec<Evidence>,
     /// What contradicts what.
     pub conflicts: Vec<String>,
+}
+
+impl VersionReport {
+    pub(super) fn new(version: &Version) -> VersionReport {
+        VersionReport {
+            range: version.range.to_string(),
+            evidence: version.evidence.clone(),
+            conflicts: version.conflicts.clone(),
+        }
+    }
 }
 
 impl Report {
@@ -211,11 +221,7 @@ impl LibraryReport {
             needed: observation.needed.clone(),
             generation: capabilities.generation,
             generation_reason: capabilities.generation_reason.clone(),
-            version: VersionReport {
-                range: version.range.to_string(),
-                evidence: version.evidence.clone(),
-                conflicts: version.conflicts.clone(),
-            },
+            version: VersionReport::new(version),
             functions: Function::ALL.iter().map(|f| (*f, capabilities.has(*f))).collect(),
             support: observation.functions.iter().map(|f| (f, capabilities.support(f))).collect(),
             features: observation.features.clone(),

@@ -8,7 +8,7 @@ use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, SectionTa
 use object::read::{ReadCache, ReadRef, StringTable};
 use object::{Endianness, SectionIndex};
 
-use super::report::{FileReport, Identity, Refusal, no_library};
+use super::report::{FileFormat, FileReport, Refusal, no_library};
 use crate::error::AttemptKind;
 
 // libkrun exists for 64-bit machines only; a 32-bit process finds no library of its kind.
@@ -125,7 +125,7 @@ fn parse<H: FileHeader<Endian = Endianness>>(
     if ends.into_iter().any(|end| end.is_none_or(|end| end > len)) {
         return Ok(None);
     }
-    let mut report = FileReport::empty(Identity::default());
+    let mut report = FileReport::empty(FileFormat::Elf);
     for segment in segments {
         if let Some(dynamic) = segment.dynamic(endian, bytes)? {
             read_dynamic::<H>(&mut report, bytes, endian, segments, dynamic)?;

@@ -3,7 +3,7 @@
 use object::read::macho::{FatArch, LoadCommandVariant, MachHeader, MachOFatFile32, MachOFatFile64, MachOFile64};
 use object::{Architecture, Endianness, FileKind, Object, ObjectSymbol, SymbolKind};
 
-use super::report::{FileReport, Identity, Refusal, no_library};
+use super::report::{FileFormat, FileReport, Refusal, no_library};
 use crate::error::AttemptKind;
 
 /// Reads a file's bytes: the part for this architecture, if it has parts for several.
@@ -76,7 +76,7 @@ fn our_part<'a, A: FatArch>(arches: &[A], bytes: &'a [u8]) -> object::read::Resu
 
 fn parse(file: &MachOFile64<'_, Endianness>, part: &[u8]) -> object::read::Result<FileReport> {
     let endian = file.endian();
-    let mut report = FileReport::empty(Identity::default());
+    let mut report = FileReport::empty(FileFormat::MachO);
     let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     let mut commands = file.macho_header().load_commands(endian, part, 0)?;
     while let Some(command) = commands.next()? {

@@ -28,7 +28,7 @@ pub use name::Flavour;
 pub use observe::{FeatureState, Observation, PkgConfig};
 pub use open::{Library, Progress, open};
 pub(crate) use reopen::reopen;
-pub use report::{FileReport, Identity};
+pub use report::{FileFormat, FileReport, Identity};
 pub use search::{Candidate, Environment, Options, SkippedCandidate, Target, candidates};
 
 use crate::error::{AttemptError, AttemptKind};

@@ -115,6 +115,38 @@ impl Observation {
         }
     }
 
+    /// What a file tells that was read and not opened: as [`Observation::take`], but that nothing was asked or looked
+    /// for on this host beyond the file and its `libkrun.pc`. `None` where it offers no function of libkrun's, or its
+    /// functions cannot be told.
+    pub fn of_file(report: &FileReport, path: &Path, real_path: &Path) -> Option<Observation> {
+        let exports = report.exports.as_deref()?;
+        let of_libkrun = exports.iter().filter(|name| name.starts_with("krun_"));
+        let (functions, unknown) = FunctionSet::of_sorted(of_libkrun.map(String::as_str));
+        if functions.is_empty() {
+            return None;
+        }
+        let (flavour, soname_major) = by_names(real_path, path, report.soname.as_deref());
+        Some(Observation {
+            candidate: path.display().to_string(),
+            origin: Origin::Explicit,
+            path: path.to_owned(),
+            real_path: real_path.to_owned(),
+            identity: report.identity.clone(),
+            architecture: report.architecture.clone(),
+            soname: report.soname.clone(),
+            soname_major,
+            flavour,
+            needed: report.needed.clone(),
+            functions,
+            exported_unknown: unknown.into_iter().map(str::to_owned).collect(),
+            missing_in_loader: FunctionSet::new(),
+            missing_in_file: FunctionSet::new(),
+            features: unasked(),
+            pkg_config: pkg_config(real_path, path),
+            firmware: Firmware::default(),
+        })
+    }
+
     /// Measures an opened library.
     ///
     /// # Safety
@@ -122,11 +154,7 @@ impl Observation {
     /// The functions must be those of a libkrun: `krun_has_feature` is called.
     pub(super) unsafe fn take(opened: Opened<'_>, environment: &Environment) -> Observation {
         let Opened { candidate, origin, path, real_path, report, functions } = opened;
-        let names = names(&real_path, &path, report.soname.as_deref());
-        let flavour = names.iter().map(|name| name.flavour).find(|flavour| *flavour != Flavour::Plain);
-        let flavour = flavour.unwrap_or(Flavour::Plain);
-        let soname = report.soname.as_deref().and_then(|soname| Name::parse("libkrun", soname));
-        let soname_major = soname.iter().chain(&names).find_map(|name| name.major);
+        let (flavour, soname_major) = by_names(&real_path, &path, report.soname.as_deref());
 
         let present = functions.present();
         let exports = report.exports.as_deref();
@@ -157,11 +185,14 @@ impl Observation {
     }
 }
 
-/// What its names tell, the most telling first.
-fn names(real_path: &Path, path: &Path, soname: Option<&str>) -> Vec<Name> {
+/// The variant and the first number, by its names: the most telling name counts.
+fn by_names(real_path: &Path, path: &Path, soname: Option<&str>) -> (Flavour, Option<u32>) {
     let file_name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let names = [file_name(real_path), file_name(path), soname.map(str::to_owned)];
-    names.into_iter().flatten().filter_map(|name| Name::parse("libkrun", &name)).collect()
+    let names: Vec<Name> = names.into_iter().flatten().filter_map(|name| Name::parse("libkrun", &name)).collect();
+    let flavour = names.iter().map(|name| name.flavour).find(|flavour| *flavour != Flavour::Plain);
+    let soname = soname.and_then(|soname| Name::parse("libkrun", soname));
+    (flavour.unwrap_or(Flavour::Plain), soname.iter().chain(&names).find_map(|name| name.major))
 }
 
 fn unasked() -> BTreeMap<Feature, FeatureState> {

@@ -11,7 +11,7 @@ use super::loader::{self, Handle};
 use super::name::{Flavour, Name};
 use super::observe::{Observation, Opened};
 use super::refuse;
-use super::report::{FileReport, Identity, Refusal};
+use super::report::{FileFormat, FileReport, Refusal};
 use super::search::{self, Candidate, Environment, Options, Target};
 use crate::error::{Attempt, AttemptError, AttemptKind, Error, Origin};
 use crate::symbols::Functions;
@@ -248,7 +248,7 @@ unsafe fn open_soname(soname: &str, environment: &Environment) -> Result<(Loaded
     }
     let firmware = |missing: &str| {
         // The loader does not say where the libkrun is that it found.
-        let report = FileReport { needed: vec![missing.to_owned()], ..FileReport::empty(Identity::default()) };
+        let report = FileReport { needed: vec![missing.to_owned()], ..FileReport::empty(FileFormat::Elf) };
         Firmware::of(&report, Path::new(""), Flavour::Plain, environment)
     };
     // SAFETY: the caller vouches for what the loader finds.

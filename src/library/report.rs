@@ -4,12 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::refuse;
 use crate::error::{AttemptError, AttemptKind};
+use crate::symbols::named;
 
 /// What a library's file says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileReport {
     /// Which file it is.
     pub identity: Identity,
+    /// The kind of file.
+    pub format: FileFormat,
     /// The architecture it is for; from [`super::inspect`] it is this process's, anything else is an error.
     pub architecture: String,
     /// The name that it gives itself (`DT_SONAME`, `LC_ID_DYLIB`).
@@ -27,11 +30,23 @@ pub struct FileReport {
     pub firmware_names: Vec<String>,
 }
 
+named! {
+    /// A kind of file that libraries come in.
+    #[non_exhaustive]
+    pub enum FileFormat {
+        /// Linux's.
+        Elf => "elf",
+        /// macOS's.
+        MachO => "mach_o",
+    }
+}
+
 impl FileReport {
     /// That of a file that says nothing about itself.
-    pub(super) fn empty(identity: Identity) -> FileReport {
+    pub(super) fn empty(format: FileFormat) -> FileReport {
         FileReport {
-            identity,
+            identity: Identity::default(),
+            format,
             architecture: std::env::consts::ARCH.to_owned(),
             soname: None,
             needed: Vec::new(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use krundl::doctor::{inspect, inspect_root};
+use krundl::library::{FeatureState, FileFormat};
 use krundl::symbols::Function;
 use krundl_test_support::stubs::Stub;
 use serde_json::Value;
@@ -26,6 +27,45 @@ fn a_library_is_described_without_being_opened() {
     assert_eq!(part["functions"]["krun_add_virtiofs3"], true);
     assert_eq!(part["functions"]["krun_add_virtiofs4"], false);
     assert_eq!(part["unknown_functions"][0], "krun_vm_pause");
+    assert_eq!((part["format"].as_str(), part["flavour"].as_str()), (Some("elf"), Some("plain")));
+    assert_eq!(part["version"]["range"], "=1.18.0");
+    assert!(part["version"]["evidence"].as_array().is_some_and(|evidence| evidence.len() > 2), "{part}");
+    assert_eq!(part["features"]["net"], true);
+    assert_eq!(part["features"]["gpu"], Value::Null, "only the library itself could tell");
+    let output = krundl(&[&stub.path.display().to_string()]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("\n  libkrun       =1.18.0\n"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_opened_tells_the_same_release() {
+    for release in ["1.6.0", "1.9.5", "1.13.0", "1.16.0", "1.17.4", "1.18.1", "1.19.2", "1.19.7"] {
+        let stub = Stub::new(release).build();
+        let part = inspect(std::slice::from_ref(&stub.path), None).remove(0).parts.remove(0);
+        let options = krundl::ProbeOptions {
+            library: Some(stub.path.clone()),
+            helper: Some(env!("CARGO_BIN_EXE_krundl-vmm").into()),
+            ..krundl::ProbeOptions::default()
+        };
+        let opened = krundl::probe_isolated(&options).expect("a libkrun").capabilities;
+        assert_eq!(part.version.map(|version| version.range), Some(opened.version.range.to_string()), "{release}");
+        for (feature, has) in part.features {
+            let told = opened.feature(feature);
+            let agrees = match told {
+                FeatureState::Yes => has,
+                FeatureState::No => !has,
+                FeatureState::Unknown | FeatureState::Unasked => true,
+            };
+            assert!(agrees, "{release}: {feature} is {has} by its functions, and {told:?} as it says itself");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_libkrun_is_of_no_release() {
+    let part = inspect(&[PathBuf::from("/bin/sh")], None).remove(0).parts.remove(0);
+    assert_eq!((part.version, part.flavour), (None, None));
+    assert!(part.features.is_empty());
 }
 
 #[test]
@@ -128,6 +168,8 @@ fn a_dylib_with_two_architectures_is_read_on_linux() {
     assert_eq!(seen, [("x86_64", Some("libkrun.1.dylib")), ("aarch64", Some("libkrun.1.dylib"))]);
     for part in &inspected.parts {
         assert!(part.functions.as_ref().is_some_and(|functions| functions[&Function::krun_add_virtiofs3]), "{part:?}");
+        assert_eq!(part.format, FileFormat::MachO);
+        assert_eq!(part.version.as_ref().map(|version| version.range.as_str()), Some("*"), "one function is a fork");
     }
 }
 

@@ -22,6 +22,8 @@ const SOURCES: &[&str] = &[
     "probe",
     "probe_abilities",
     "probe_evidence",
+    "inspection",
+    "inspection_lists",
     "spec",
     "spec_storage",
     "spec_devices",
@@ -45,8 +47,8 @@ const INTRODUCTION: &str = "\
  * NULL handle answer NULL, 0 or false; every _free takes NULL. `out` and `error` are written to by every call, also with
  * NULL.
  *
- * Threads. Handles that do not change (krundl_error, krundl_probe, krundl_plan, krundl_report) and krundl_vm may be used by
- * any number of threads at the same time; krundl_spec by one at a time. Nothing is kept by thread.
+ * Threads. Handles that do not change (krundl_error, krundl_probe, krundl_inspection, krundl_plan, krundl_report) and
+ * krundl_vm may be used by any number of threads at the same time; krundl_spec by one at a time. Nothing is kept by thread.
  *
  * Errors. A function that can fail returns a krundl_status, and the reason through `error`, which may be NULL. Whatever
  * goes wrong inside krundl is KRUNDL_STATUS_INTERNAL: no panic gets out. Only a lack of memory ends the process.

@@ -17,15 +17,18 @@ pub mod elf;
 pub mod ffi;
 pub mod firmware;
 pub mod generate;
+pub mod go_types;
 pub mod guest_root;
 pub mod header;
 pub mod install;
 pub mod kernel;
 pub mod lab;
 pub mod libkrun;
+pub mod manual;
 pub mod project;
 pub mod python;
 pub mod python_types;
+pub mod smolvm;
 pub mod test;
 
 pub use cache::Cache;

@@ -34,7 +34,7 @@ pub fn test(cache: &Cache) -> Result<()> {
 /// The package, installed into an environment of its own.
 pub struct Package {
     /// Where everything is made; stays, so that the next run finds it.
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The tools' interpreter.
     tools: PathBuf,
     /// The interpreter that has the package, and the tools besides.
@@ -124,17 +124,27 @@ impl Package {
         let pip = ["-m", "pip", "--quiet", "--python"];
         output(self.tool(&pip).arg(&self.python).args(["install", "--no-deps", "--no-index"]).arg(wheel))?;
         // The tools are not installed but seen.
+        let tools = self.tools.parent().and_then(Path::parent).context("the tools' interpreter lies nowhere")?;
+        self.see(tools)
+    }
+
+    /// Lets the interpreter see the packages of another environment, until the next build.
+    ///
+    /// # Errors
+    /// An interpreter that does not tell its places.
+    pub(crate) fn see(&self, environment: &Path) -> Result<()> {
         let places = "import sysconfig; print(sysconfig.get_path('purelib'))";
         let of = |python: &Path| -> Result<PathBuf> {
             Ok(String::from_utf8(output(Command::new(python).args(["-c", places]))?)?.trim().into())
         };
-        let tools = of(&self.tools)?;
-        std::fs::write(of(&self.python)?.join("tools.pth"), format!("{}\n", tools.display()))?;
+        let name = environment.file_name().context("an environment has a name")?;
+        let file = of(&self.python)?.join(name).with_extension("pth");
+        std::fs::write(file, format!("{}\n", of(&environment.join("bin/python"))?.display()))?;
         Ok(())
     }
 
     /// The tools' interpreter, in the repository.
-    fn tool(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn tool(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.tools);
         command.args(arguments).current_dir(project::root());
         // maturin is called by its name.
@@ -157,16 +167,22 @@ impl Package {
     }
 
     fn tests(&self) -> Result<()> {
-        let built = project::executables(&["build", "--package", "krundl-test-support", "--bins"])?;
-        let stubs = self.dir.join("stubs");
-        output(Command::new(project::executable(&built, "krundl-test-stubs")?).arg(&stubs))?;
+        let stubs = self.stubs()?;
         let mut command = self.pytest(&["--doctest-modules", "--pyargs", "krundl"]);
         run(command.env("KRUNDL_TEST_STUBS", &stubs))?;
         let mut command = self.pytest(&["python/tests", "--ignore=python/tests/test_guests.py"]);
         run(command.env("KRUNDL_TEST_STUBS", &stubs))
     }
 
-    fn pytest(&self, arguments: &[&str]) -> Command {
+    /// The place with the libraries that look like libkrun.
+    pub(crate) fn stubs(&self) -> Result<PathBuf> {
+        let built = project::executables(&["build", "--package", "krundl-test-support", "--bins"])?;
+        let stubs = self.dir.join("stubs");
+        output(Command::new(project::executable(&built, "krundl-test-stubs")?).arg(&stubs))?;
+        Ok(stubs)
+    }
+
+    pub(crate) fn pytest(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.python);
         command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml"]).args(arguments);
         command.current_dir(project::root()).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "error");

@@ -239,7 +239,7 @@ fn special(name: &str) -> (&str, &'static str) {
 }
 
 /// The names of a set of names.
-fn names(definition: &Value) -> Option<Vec<String>> {
+pub(crate) fn names(definition: &Value) -> Option<Vec<String>> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     if let Some(names) = definition["enum"].as_array() {
         return names.iter().map(text).collect();
