@@ -15,6 +15,8 @@ type Spec struct {
 	Console Console `json:"console"`
 	// Further console ports.
 	ConsolePorts []ConsolePort `json:"console_ports,omitempty"`
+	// The way into the running guest, for further commands, figures and the request to end; none where absent.
+	Control *Control `json:"control,omitempty"`
 	// Disks.
 	Disks []Disk `json:"disks,omitempty"`
 	// Its displays.
@@ -81,6 +83,11 @@ type ConsolePort struct {
 	Output string `json:"output,omitempty"`
 	// A terminal for both.
 	TTY string `json:"tty,omitempty"`
+}
+
+// Where the control port is on the host. Over it come further commands (exec), figures and the request to end, by
+// krundl's program in the guest. Whoever can connect to the socket can do anything in the guest.
+type Control struct {
 }
 
 // A disk: a file or block device of the host that the guest has as /dev/vda, /dev/vdb and so on, in the spec's
@@ -432,6 +439,8 @@ type TSI struct {
 // Connections between the guest's vsock ports and unix sockets of the host. The guest's own address (CID) is always
 // 3, the host's 2.
 type Vsock struct {
+	// The guest's own address: 3, whatever is wished for. Another is refused, since libkrun has no function for it.
+	Cid *uint32 `json:"cid,omitempty"`
 	// The ports.
 	Ports []VsockPort `json:"ports,omitempty"`
 }
