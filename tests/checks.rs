@@ -241,9 +241,9 @@ fn somebody_must_listen_on_the_socket_of_a_card_and_nobody_connects_to_find_out(
     }
     host.bad(nic(json!({"tap": "a-name-of-16-byte"})), &[("nics[0].tap", "15")]);
     let second = json!({"nics": [
-        {"unixgram": host.path("gvproxy")}, {"unixgram": host.path("gvproxy"), "dhcp": true, "mac": "5a:94:ef:e4:0c:ee"},
+        {"unixgram": host.path("gvproxy")}, {"unixgram": host.path("gvproxy"), "mac": "5a:94:ef:e4:0c:ee"},
     ]});
-    host.bad(second, &[("nics[1].dhcp", "first card"), ("nics[1].mac", "nics[0]")]);
+    host.bad(second, &[("nics[1].mac", "nics[0]")]);
 }
 
 #[test]
@@ -276,6 +276,70 @@ fn a_passt_of_ones_own_needs_its_program_and_ports_that_are_free() {
     let both = json!([{"passt": {"program": program}, "tap": "tap0"}]);
     let problems = host.problems(json!({"nics": both}));
     assert!(problems.iter().any(|problem| problem.contains("exactly one of passt, unixstream")), "{problems:?}");
+}
+
+#[test]
+fn the_address_of_a_card_is_one_cards_and_somebody_in_the_guest_sets_it() {
+    let host = Host::new();
+    let _server = UnixDatagram::bind(host.path("gvproxy")).unwrap();
+    let card = |fields: Value| {
+        let mut card = json!({"unixgram": host.path("gvproxy")});
+        card.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"nics": [card]})
+    };
+    for good in ["192.0.2.7/24", "10.0.0.1/8", "192.0.2.7/32", "192.0.2.6/31", "10.255.255.254/8"] {
+        host.good(card(json!({"address": good, "gateway": "192.0.2.1", "dns": ["192.0.2.53", "fd00::1"]})));
+    }
+    for bad in [
+        "192.0.2.7",
+        "192.0.2.7/33",
+        "192.0.2.7/0",
+        "192.0.2.7/024",
+        "192.0.2.7/+24",
+        "192.0.2.0/24",
+        "192.0.2.255/24",
+        "127.0.0.1/8",
+        "224.0.0.1/24",
+        "fd00::1/64",
+        "0.0.0.0/32",
+        "255.255.255.255/32",
+        "/24",
+        "",
+    ] {
+        host.bad(card(json!({"address": bad})), &[("nics[0].address", "192.0.2.7/24")]);
+    }
+    host.good(card(json!({"dhcp": true, "dns": []})));
+    host.bad(
+        card(json!({"dhcp": true, "address": "192.0.2.7/24", "gateway": "192.0.2.1"})),
+        &[("nics[0].address", "DHCP"), ("nics[0].gateway", "DHCP")],
+    );
+    host.bad(card(json!({"gateway": "192.0.2.1"})), &[("nics[0].gateway", "takes an address")]);
+    host.bad(card(json!({"dns": ["192.0.2.1"]})), &[("nics[0].dns", "takes an address")]);
+    let passt = |fields: Value| {
+        let mut card = json!({"passt": {"program": "/bin/true"}});
+        card.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"nics": [card]})
+    };
+    host.good(passt(json!({"address": "192.0.2.1/24"})));
+    host.good(passt(json!({"gateway": "10.0.2.99", "dhcp": true})));
+    host.bad(passt(json!({"address": "192.0.2.1/32"})), &[("nics[0].gateway", "is required")]);
+    host.bad(passt(json!({"gateway": "10.0.2.15"})), &[("nics[0].gateway", "own address")]);
+    // An init of its own does it by itself; a passt is told what to say to it.
+    let kernel = host.path("vmlinux");
+    fs::copy("/bin/true", &kernel).unwrap();
+    let own = |nics: Value| {
+        let mut spec = nics;
+        spec["kernel"] = json!({"path": kernel, "cmdline": "console=hvc0 root=/dev/vda rw"});
+        spec["exec"] = Value::Null;
+        spec["root"] = Value::Null;
+        spec
+    };
+    host.good(own(passt(json!({"address": "192.0.2.7/24", "dns": ["192.0.2.1"]}))));
+    host.bad(
+        own(card(json!({"address": "192.0.2.7/24", "optional": true}))),
+        &[("nics[0].address", "sets up its network itself"), ("nics[0].optional", "sets up its network itself")],
+    );
+    host.bad(own(passt(json!({"dhcp": true}))), &[("nics[0].dhcp", "sets up its network itself")]);
 }
 
 #[test]
@@ -312,6 +376,45 @@ fn vsock_sockets_lie_in_directories_that_exist_and_are_not_there_when_libkrun_ma
         ],
     );
     drop(listening);
+}
+
+#[test]
+fn the_guests_address_is_3_and_no_other() {
+    let host = Host::new();
+    host.good(json!({"vsock": {"cid": 3}}));
+    for cid in [0, 2, 4, u32::MAX] {
+        host.bad(json!({"vsock": {"cid": cid}}), &[("vsock.cid", "always 3: libkrun has no function")]);
+    }
+}
+
+#[test]
+fn a_control_port_is_closed_to_others_and_takes_krundls_program() {
+    let host = Host::new();
+    let (own, open) = (host.path("own"), host.path("open"));
+    for (dir, mode) in [(&own, 0o700), (&open, 0o755)] {
+        fs::create_dir(dir).unwrap();
+        fs::set_permissions(dir, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let at = |dir: &str| json!({"socket": format!("{dir}/s")});
+    host.good(json!({"control": "private"}));
+    host.good(json!({"control": at(&own)}));
+    host.bad(json!({"control": at(&open)}), &[("control.socket", "open to other users (mode 0755)")]);
+    host.bad(json!({"control": at(&host.path("none"))}), &[("control.socket", "does not exist")]);
+    host.file("own/s", "");
+    host.bad(json!({"control": at(&own)}), &[("control.socket", "there already")]);
+    assert!(Path::new(&own).join("s").exists(), "it is left alone");
+    fs::remove_file(Path::new(&own).join("s")).unwrap();
+
+    let ports = json!({"ports": [
+        {"port": krundl::plan::CONTROL_PORT, "path": format!("{own}/a"), "listen": true},
+        {"port": 1, "path": format!("{own}/s"), "listen": true},
+    ]});
+    host.bad(
+        json!({"control": at(&own), "vsock": ports}),
+        &[("vsock.ports[0].port", "krundl"), ("vsock.ports[1].path", "control.socket")],
+    );
+    let firmware = json!({"firmware": host.file("firmware", "x"), "root": null, "exec": null, "control": "private"});
+    host.bad(firmware, &[("control", "krundl's program")]);
 }
 
 #[test]

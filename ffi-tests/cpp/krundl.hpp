@@ -15,6 +15,7 @@ namespace krundl {
 struct Free {
     void operator()(krundl_error *handle) const { krundl_error_free(handle); }
     void operator()(krundl_probe *handle) const { krundl_probe_free(handle); }
+    void operator()(krundl_inspection *handle) const { krundl_inspection_free(handle); }
     void operator()(krundl_spec *handle) const { krundl_spec_free(handle); }
     void operator()(krundl_plan *handle) const { krundl_plan_free(handle); }
     void operator()(krundl_report *handle) const { krundl_report_free(handle); }
@@ -26,7 +27,7 @@ template <typename T> using Handle = std::unique_ptr<T, Free>;
 inline std::string text(const char *of) { return of ? of : ""; }
 
 struct Problem {
-    std::string kind, field, reason, function, since;
+    std::string kind, field, reason, function, since, fix;
 };
 
 // A failure; it has copied everything, so it can be thrown and kept.
@@ -39,7 +40,8 @@ class Error : public std::runtime_error {
                                 text(krundl_error_problem_field(error.get(), i)),
                                 text(krundl_error_problem_reason(error.get(), i)),
                                 text(krundl_error_problem_function(error.get(), i)),
-                                text(krundl_error_problem_since(error.get(), i))});
+                                text(krundl_error_problem_since(error.get(), i)),
+                                text(krundl_error_problem_fix(error.get(), i))});
     }
 
     krundl_status status;
@@ -93,6 +95,47 @@ class Spec {
     Handle<krundl_spec> handle;
 };
 
+// Everything that stands between a spec and a VM; nothing is in the way of an empty list.
+inline std::vector<Problem> problems(const Probe &probe, const Spec &spec) {
+    krundl_error *error = nullptr;
+    krundl_status status = krundl_check(probe.handle.get(), spec.handle.get(), &error);
+    if (status == KRUNDL_STATUS_OK)
+        return {};
+    Error refused{Handle<krundl_error>(error)};
+    if (status == KRUNDL_STATUS_INVALID_SPEC || status == KRUNDL_STATUS_UNSUPPORTED)
+        return refused.problems;
+    throw refused;
+}
+
+// What files say about themselves that are read and not opened: an item for each architecture in a file, and one for each
+// file that cannot be read.
+class Inspection {
+  public:
+    explicit Inspection(const std::vector<std::string> &files, const std::string &root = "") {
+        std::vector<const char *> array;
+        for (const std::string &file : files)
+            array.push_back(file.c_str());
+        array.push_back(nullptr);
+        krundl_inspection *out = nullptr;
+        krundl_error *error = nullptr;
+        check(krundl_inspect(array.data(), root.empty() ? nullptr : root.c_str(), &out, &error), &error);
+        handle.reset(out);
+    }
+
+    std::size_t size() const { return krundl_inspection_count(handle.get()); }
+    std::string path(std::size_t i) const { return text(krundl_inspection_path(handle.get(), i)); }
+    // Why it could not be read; empty if it was.
+    std::string error(std::size_t i) const { return text(krundl_inspection_error_message(handle.get(), i)); }
+    std::string architecture(std::size_t i) const { return text(krundl_inspection_architecture(handle.get(), i)); }
+    // Empty where it is no libkrun.
+    std::string version(std::size_t i) const { return text(krundl_inspection_version(handle.get(), i)); }
+    bool has(std::size_t i, const std::string &function) const {
+        return krundl_inspection_has(handle.get(), i, function.c_str()) == 1;
+    }
+
+    Handle<krundl_inspection> handle;
+};
+
 class Vm {
   public:
     explicit Vm(krundl_vm *vm) : handle(vm) {}
@@ -104,6 +147,23 @@ class Vm {
         krundl_error *error = nullptr;
         check(krundl_vm_wait_ready(handle.get(), timeout_ms, &error), &error);
     }
+
+    // Asks the workload to end; false where it cannot hear and the VM's process was asked instead.
+    bool terminate() const {
+        krundl_error *error = nullptr;
+        bool workload = false;
+        check(krundl_vm_terminate(handle.get(), &workload, &error), &error);
+        return workload;
+    }
+
+    // Presses ^C on the guest's console.
+    void interrupt() const {
+        krundl_error *error = nullptr;
+        check(krundl_vm_interrupt(handle.get(), &error), &error);
+    }
+
+    // Lets it run on, and returns the number of its process, which the caller has to reap.
+    std::int64_t detach() { return krundl_vm_detach(handle.release()); }
 
     // Waits until it has ended, and returns the status as a shell would put it.
     int wait() const {

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <iostream>
 
+#include <sys/wait.h>
+
 static int failures;
 
 #define CHECK(what)                                                                                 \
@@ -71,7 +73,49 @@ static void a_failure_is_thrown_with_everything() {
     }
 }
 
+static krundl::Vm ready(const std::string &library) {
+    krundl::Probe probe(at("libraries/" + library + "/libkrun.so.1.19.7"));
+    krundl::Vm vm = krundl::Plan(probe, spec()).launch(silent());
+    vm.wait_ready();
+    return vm;
+}
+
+static void a_workload_is_asked_interrupted_or_let_go() {
+    krundl::Vm obeys = ready("obeys");
+    CHECK(obeys.terminate());
+    CHECK(obeys.wait() == 128 + SIGTERM);
+    krundl::Vm hears = ready("hears-ctrl-c");
+    hears.interrupt();
+    CHECK(hears.wait() == 128 + SIGINT);
+    krundl::Vm runs = ready("runs");
+    pid_t pid = static_cast<pid_t>(runs.detach());
+    CHECK(runs.pid() == 0 && kill(pid, SIGKILL) == 0 && waitpid(pid, nullptr, 0) == pid);
+}
+
+static void what_is_in_the_way_is_a_list() {
+    std::vector<krundl::Problem> found =
+        krundl::problems(krundl::Probe(at("libraries/1.17.4/libkrun.so.1.17.4")), spec());
+    CHECK(found.size() == 1 && found[0].field == "mounts[0].read_only" && !found[0].fix.empty());
+    CHECK(krundl::problems(krundl::Probe(at("libraries/1.19.7/libkrun.so.1.19.7")), spec()).empty());
+}
+
+static void files_are_read_and_not_opened() {
+    krundl::Inspection found({at("libraries/aborts/libkrun.so.1.18.0"), "/nowhere"});
+    CHECK(found.size() == 2 && found.version(0) == "=1.18.0" && !found.architecture(0).empty());
+    CHECK(found.has(0, "krun_add_virtiofs3") && !found.has(0, "krun_add_virtiofs4"));
+    CHECK(found.error(0).empty() && found.error(1) == "no such file" && found.path(1) == "/nowhere");
+    try {
+        krundl::Inspection nothing({});
+        CHECK(!"thrown");
+    } catch (const krundl::Error &error) {
+        CHECK(error.status == KRUNDL_STATUS_INVALID_ARGUMENT);
+    }
+}
+
 int main() {
+    a_workload_is_asked_interrupted_or_let_go();
+    what_is_in_the_way_is_a_list();
+    files_are_read_and_not_opened();
     a_vm_from_beginning_to_end();
     a_vm_ends_with_its_scope();
     a_failure_is_thrown_with_everything();

@@ -30,6 +30,7 @@ const (
 	GuestLost         Status = C.KRUNDL_STATUS_GUEST_LOST
 	TimedOut          Status = C.KRUNDL_STATUS_TIMED_OUT
 	ReadinessUnknown  Status = C.KRUNDL_STATUS_READINESS_UNKNOWN
+	ControlLost       Status = C.KRUNDL_STATUS_CONTROL_LOST
 	OS                Status = C.KRUNDL_STATUS_OS
 	InvalidArgument   Status = C.KRUNDL_STATUS_INVALID_ARGUMENT
 	Internal          Status = C.KRUNDL_STATUS_INTERNAL
@@ -43,6 +44,10 @@ type Problem struct {
 	Kind, Field, Reason string
 	// Function is what libkrun lacks, and Since the first release that has it; empty where none is missing.
 	Function, Since string
+	// BuiltWith is the feature that libkrun must be built with; empty where it takes none.
+	BuiltWith string
+	// Fix is what would mend it; empty where nothing is known.
+	Fix string
 }
 
 // Attempt is a candidate in the search for libkrun.
@@ -82,11 +87,13 @@ func taken(failure *C.krundl_error) *Error {
 	}
 	for i := C.size_t(0); i < C.krundl_error_problem_count(failure); i++ {
 		e.Problems = append(e.Problems, Problem{
-			Kind:     C.GoString(C.krundl_error_problem_kind(failure, i)),
-			Field:    C.GoString(C.krundl_error_problem_field(failure, i)),
-			Reason:   C.GoString(C.krundl_error_problem_reason(failure, i)),
-			Function: C.GoString(C.krundl_error_problem_function(failure, i)),
-			Since:    C.GoString(C.krundl_error_problem_since(failure, i)),
+			Kind:      C.GoString(C.krundl_error_problem_kind(failure, i)),
+			Field:     C.GoString(C.krundl_error_problem_field(failure, i)),
+			Reason:    C.GoString(C.krundl_error_problem_reason(failure, i)),
+			Function:  C.GoString(C.krundl_error_problem_function(failure, i)),
+			Since:     C.GoString(C.krundl_error_problem_since(failure, i)),
+			BuiltWith: C.GoString(C.krundl_error_problem_built_with(failure, i)),
+			Fix:       C.GoString(C.krundl_error_problem_fix(failure, i)),
 		})
 	}
 	for i := C.size_t(0); i < C.krundl_error_attempt_count(failure); i++ {

@@ -1,6 +1,7 @@
 package krundl
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,9 +38,9 @@ func probe(t *testing.T, name, release string) *Probe {
 func spec(t *testing.T) Spec {
 	return Spec{
 		VCPUs: 1, MemoryMiB: 256,
-		Root:   Root{Dir: at(t, "files/root")},
+		Root:   &Root{Dir: at(t, "files/root")},
 		Mounts: []Mount{{Host: at(t, "files/data"), ReadOnly: true}},
-		Exec:   Exec{Path: "/bin/sh", Args: []string{"-c", "true"}},
+		Exec:   &Exec{Path: "/bin/sh", Args: Texts("-c", "true")},
 	}
 }
 
@@ -122,6 +123,132 @@ func TestClosingEndsTheVMAndWhoeverWaits(t *testing.T) {
 	}
 }
 
+func TestAWorkloadThatIsUpIsAsked(t *testing.T) {
+	vm := launch(t, "obeys")
+	if err := vm.WaitReady(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if workload, err := vm.Terminate(); err != nil || !workload {
+		t.Fatal(workload, err)
+	}
+	exit, err := vm.Wait(context.Background())
+	if err != nil || exit.Kind != ExitSignal || exit.Status != 128+int(syscall.SIGTERM) {
+		t.Fatal("it is the workload's own end, not that of its VM", exit, err)
+	}
+	if workload, err := launch(t, "hangs").Terminate(); err != nil || workload {
+		t.Fatal("nothing is up that could be asked", workload, err)
+	}
+}
+
+func TestCtrlCReachesTheWorkload(t *testing.T) {
+	vm := launch(t, "hears-ctrl-c")
+	if err := vm.WaitReady(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := vm.Interrupt(); err != nil {
+		t.Fatal(err)
+	}
+	exit, err := vm.Wait(context.Background())
+	if err != nil || exit.Kind != ExitSignal || exit.Status != 128+int(syscall.SIGINT) {
+		t.Fatal(exit, err)
+	}
+}
+
+func TestAVMThatIsLetGoRunsOn(t *testing.T) {
+	vm := launch(t, "runs")
+	if err := vm.WaitReady(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	pid, err := vm.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := vm.Wait(now); !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+	if _, err := vm.Detach(); !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+	vm.Close()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal("the VM is gone:", err)
+	}
+	var status syscall.WaitStatus
+	if reaped, err := syscall.Wait4(pid, &status, 0, nil); err != nil || reaped != pid || status.Signal() != syscall.SIGKILL {
+		t.Fatal("it is the caller's to reap:", reaped, err, status)
+	}
+
+	vm = launch(t, "hangs")
+	if _, err := vm.Wait(now); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, err := vm.Detach(); !errors.Is(err, ErrWaiting) {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatIsInTheWayIsToldWithoutAPlan(t *testing.T) {
+	old, wanted := probe(t, "1.17.4", "1.17.4"), spec(t)
+	wanted.Sound = true
+	problems, err := old.Check(wanted)
+	if err != nil || len(problems) != 2 {
+		t.Fatal(problems, err)
+	}
+	if problems[0].Field != "sound" || problems[0].BuiltWith != "snd" || problems[1].Field != "mounts[0].read_only" {
+		t.Fatal(problems)
+	}
+	if problems, err := probe(t, "1.19.7", "1.19.7").Check(spec(t)); err != nil || problems != nil {
+		t.Fatal(problems, err)
+	}
+	wanted.Mounts[0].Host = "/\xff"
+	if _, err := old.Check(wanted); !errors.Is(err, InvalidArgument) || !strings.Contains(err.Error(), "Mounts[0].Host") {
+		t.Fatal(err)
+	}
+}
+
+func TestAFileIsReadWithoutBeingOpened(t *testing.T) {
+	// It aborts when it is opened.
+	library := at(t, "libraries/aborts/libkrun.so.1.18.0")
+	found, err := Inspect("", library, at(t, "libraries/text/libkrun.so.1"), "/bin/sh")
+	if err != nil || len(found) != 3 {
+		t.Fatal(found, err)
+	}
+	if found[0].Path != library || found[0].Err != nil || len(found[0].Parts) != 1 {
+		t.Fatal(found[0])
+	}
+	part := found[0].Parts[0]
+	if part.Version == nil || part.Version.Range != "=1.18.0" || len(part.Version.Evidence) < 3 {
+		t.Fatal(part.Version)
+	}
+	if !part.Functions["krun_add_virtiofs3"] || part.Functions["krun_add_virtiofs4"] || !part.Features["net"] {
+		t.Fatal(part.Functions, part.Features)
+	}
+	if part.Format != "elf" || part.Soname != "libkrun.so.1" || part.Flavour != "plain" || len(part.Needed) == 0 {
+		t.Fatal(part)
+	}
+	if found[1].Err == nil || found[1].Err.Kind != "not_a_library" || found[1].Err.Error() == "" {
+		t.Fatal(found[1])
+	}
+	if found[2].Parts[0].Version != nil || found[2].Parts[0].Functions["krun_create_ctx"] {
+		t.Fatal("a program is no libkrun", found[2])
+	}
+	// Nothing of what krundl tells is left out.
+	text, err := inspectJSON("", []string{library, "/nowhere"})
+	strict := json.NewDecoder(bytes.NewReader(text))
+	strict.DisallowUnknownFields()
+	if err != nil || strict.Decode(&found) != nil {
+		t.Fatal(err, string(text))
+	}
+	if found, err := Inspect(at(t, "files/empty")); err != nil || len(found) != 0 {
+		t.Fatal("a root without one", found, err)
+	}
+	if _, err := Inspect(""); !errors.Is(err, InvalidArgument) {
+		t.Fatal(err)
+	}
+}
+
 func TestErrorsAreGosErrors(t *testing.T) {
 	_, err := probe(t, "1.17.4", "1.17.4").Plan(spec(t))
 	var failure *Error
@@ -133,7 +260,7 @@ func TestErrorsAreGosErrors(t *testing.T) {
 		t.Fatal(failure.Problems)
 	}
 	got := failure.Problems[0]
-	want.Reason = got.Reason
+	want.Reason, want.BuiltWith, want.Fix = got.Reason, "not tee, not aws-nitro", "install libkrun 1.18.0 or later"
 	if got != want || !strings.Contains(err.Error(), got.Reason) {
 		t.Fatal(got)
 	}

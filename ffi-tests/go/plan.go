@@ -5,36 +5,58 @@ package krundl
 */
 import "C"
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+)
 
-// Spec describes a microVM: the fields that most VMs need. PlanJSON takes everything that docs/spec.md has.
-type Spec struct {
-	VCPUs uint32 `json:"vcpus"`
-	// MemoryMiB is the guest's memory in MiB (2^20 bytes).
-	MemoryMiB uint32  `json:"memory_mib"`
-	Root      Root    `json:"root"`
-	Mounts    []Mount `json:"mounts,omitempty"`
-	Exec      Exec    `json:"exec"`
+// ParseSpec reads a spec as docs/spec.md has it, with a default in every field that it does not say. The error has every
+// mistake of the text.
+func ParseSpec(text []byte) (Spec, error) {
+	var texts cTexts
+	defer texts.free()
+	var handle *C.krundl_spec
+	var failure *C.krundl_error
+	if C.krundl_spec_from_json(texts.text(string(text)), &handle, &failure) != C.KRUNDL_STATUS_OK {
+		return Spec{}, taken(failure)
+	}
+	defer C.krundl_spec_free(handle)
+	var whole *C.char
+	if C.krundl_spec_json(handle, &whole, &failure) != C.KRUNDL_STATUS_OK {
+		return Spec{}, taken(failure)
+	}
+	var spec Spec
+	err := json.Unmarshal([]byte(C.GoString(whole)), &spec)
+	return spec, err
 }
 
-// Root is a directory of the host as the guest's root.
-type Root struct {
-	Dir      string `json:"dir"`
-	ReadOnly bool   `json:"read_only,omitempty"`
+// JSON is the spec as docs/spec.md has it.
+func (s Spec) JSON() ([]byte, error) {
+	if err := notUTF8(reflect.ValueOf(s), "Spec"); err != nil {
+		return nil, err
+	}
+	return json.Marshal(s)
 }
 
-// Mount is a directory of the host that the guest sees at Guest, "/workspace" where that is empty.
-type Mount struct {
-	Host     string `json:"host"`
-	Guest    string `json:"guest,omitempty"`
-	ReadOnly bool   `json:"read_only,omitempty"`
-}
-
-// Exec is the workload; Args do not count its own name.
-type Exec struct {
-	Path string            `json:"path"`
-	Args []string          `json:"args,omitempty"`
-	Env  map[string]string `json:"env,omitempty"`
+// Check tells everything that stands between a spec and a VM: mistakes of the spec, what this host has not, and what this
+// libkrun cannot do. Nothing is in the way of an empty list. Nothing is kept open.
+func (p *Probe) Check(spec Spec) ([]Problem, error) {
+	text, err := spec.JSON()
+	if err != nil {
+		return nil, err
+	}
+	var texts cTexts
+	defer texts.free()
+	var failure *C.krundl_error
+	if C.krundl_check_json(p.handle, texts.text(string(text)), &failure) == C.KRUNDL_STATUS_OK {
+		return nil, nil
+	}
+	refused := taken(failure)
+	if errors.Is(refused, InvalidSpec) || errors.Is(refused, Unsupported) {
+		return refused.Problems, nil
+	}
+	return nil, refused
 }
 
 // Plan is an ordered list of calls, with everything open that was checked for it. Any goroutine may read and launch it,
@@ -43,7 +65,7 @@ type Plan struct{ handle *C.krundl_plan }
 
 // Plan checks a spec against this host and negotiates it with this libkrun. The error has every reason why not.
 func (p *Probe) Plan(spec Spec) (*Plan, error) {
-	text, err := json.Marshal(spec)
+	text, err := spec.JSON()
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +92,9 @@ func (p *Plan) Close() {
 
 // String is the plan for people.
 func (p *Plan) String() string { return C.GoString(C.krundl_plan_text(p.handle)) }
+
+// JSON is the plan as `krundl plan --json` prints it.
+func (p *Plan) JSON() []byte { return []byte(C.GoString(C.krundl_plan_json(p.handle))) }
 
 // Calls are the functions that are called, in order.
 func (p *Plan) Calls() []string {

@@ -77,6 +77,10 @@ type waiting struct {
 // ErrClosed is what is told of a VM after Close or Detach.
 var ErrClosed = errors.New("krundl: the VM is closed")
 
+// ErrWaiting is what Detach says while somebody waits for the VM, also where a context has ended the waiting: cgo cannot
+// be interrupted, so a goroutine is still in C.
+var ErrWaiting = errors.New("krundl: the VM cannot be let go while it is waited for")
+
 // Launch starts a VM. It returns when libkrun has been entered.
 func (p *Plan) Launch(options LaunchOptions) (*VM, error) {
 	var texts cTexts
@@ -168,11 +172,26 @@ func (v *VM) wait(ctx context.Context, slot **waiting, inC func(*waiting)) (Exit
 	}
 }
 
-// Terminate asks the workload to end (SIGTERM). Where it cannot be asked, because it is not up yet, the VM ends at once.
-func (v *VM) Terminate() error {
+// Terminate asks the workload to end (SIGTERM), and tells whether it could be asked. Where it cannot, because it is not up
+// yet, the VM ends at once.
+func (v *VM) Terminate() (workload bool, err error) {
+	err = v.with(func() error {
+		var asked C.bool
+		var failure *C.krundl_error
+		if C.krundl_vm_terminate(v.handle, &asked, &failure) != C.KRUNDL_STATUS_OK {
+			return taken(failure)
+		}
+		workload = bool(asked)
+		return nil
+	})
+	return workload, err
+}
+
+// Interrupt presses ^C on the guest's console, where it reaches the workload if the workload's streams are there.
+func (v *VM) Interrupt() error {
 	return v.with(func() error {
 		var failure *C.krundl_error
-		if C.krundl_vm_terminate(v.handle, nil, &failure) != C.KRUNDL_STATUS_OK {
+		if C.krundl_vm_interrupt(v.handle, &failure) != C.KRUNDL_STATUS_OK {
 			return taken(failure)
 		}
 		return nil
@@ -192,7 +211,7 @@ func (v *VM) Kill() error {
 
 // Stop asks the VM to end, kills it when the context ends first, and waits for it.
 func (v *VM) Stop(ctx context.Context) (Exit, error) {
-	if err := v.Terminate(); err != nil {
+	if _, err := v.Terminate(); err != nil {
 		return Exit{}, err
 	}
 	exit, err := v.Wait(ctx)
@@ -231,6 +250,30 @@ func (v *VM) Close() {
 	v.waiters.Wait()
 	C.krundl_vm_free(v.handle)
 	v.handle = nil
+}
+
+// Detach lets the VM run on and returns the number of its process, which the caller has to reap; nobody keeps its log any
+// more. The VM is closed then.
+func (v *VM) Detach() (pid int, err error) {
+	v.mutex.Lock()
+	defer v.mutex.Unlock()
+	if v.closed {
+		return 0, ErrClosed
+	}
+	for _, it := range []*waiting{v.ready, v.end} {
+		if it == nil {
+			continue
+		}
+		select {
+		case <-it.done:
+		default:
+			return 0, ErrWaiting
+		}
+	}
+	v.closed = true
+	pid = int(C.krundl_vm_detach(v.handle))
+	v.handle = nil
+	return pid, nil
 }
 
 // with calls a function while the VM is there.

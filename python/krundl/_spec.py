@@ -13,6 +13,8 @@ __all__ = [
     "Console",
     "ConsoleFile",
     "ConsolePort",
+    "Control",
+    "ControlSocket",
     "Disk",
     "DiskFormat",
     "DiskSync",
@@ -55,6 +57,12 @@ Text = Union[str, bytes, "os.PathLike[str]"]
 
 Console = Union[Literal["inherit", "none"], "ConsoleFile"]
 """Where the guest's console and the workload's standard streams go."""
+
+
+Control = Union[Literal["private"], "ControlSocket"]
+"""Where the control port is on the host. Over it come further commands (`exec`), figures and the request to end, by
+krundl's program in the guest. Whoever can connect to the socket can do anything in the guest.
+"""
 
 
 DiskFormat = Literal[
@@ -137,6 +145,14 @@ class ConsoleFile(Data):
 
     file: HostPath
     """The file, which is truncated."""
+
+
+@dataclass(kw_only=True)
+class ControlSocket(Data):
+    """The control port at a path."""
+
+    socket: HostPath
+    """The socket, which libkrun makes, in a directory with mode 0700."""
 
 
 @dataclass(kw_only=True)
@@ -270,9 +286,7 @@ class Mount(Data):
 
 @dataclass(kw_only=True)
 class Passt(Data):
-    """A passt that krundl starts for a card. The guest has the address 10.0.2.15/24 and the gateway 10.0.2.2, and reaches
-    what this host reaches.
-    """
+    """A passt that krundl starts for a card. The guest reaches what this host reaches."""
 
     host_loopback: bool = False
     """Whether the guest reaches what listens on this host's loopback (127.0.0.1), at the gateway's address."""
@@ -290,12 +304,24 @@ class Passt(Data):
 class Nic(Data):
     """A network card: exactly one of `passt`, `unixstream`, `unixgram` and `tap`. With any there is no TSI."""
 
+    address: str | None = None
+    """The card's IPv4 address and the length of its network's prefix, `192.0.2.7/24`: krundl's program in the guest sets
+    it. With `passt` also what that serves, 10.0.2.15/24 where absent.
+    """
     dhcp: bool = False
-    """Whether libkrun's init asks for an address with DHCP: the first card only, and from libkrun 1.18.0 on."""
+    """Whether krundl's program in the guest asks for all that with DHCP."""
+    dns: list[str] | None = None
+    """The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with `passt` this
+    host's.
+    """
     features: list[NetFeature] | None = None
     """What is offered to the guest's driver; libkrun's usual set where absent."""
+    gateway: str | None = None
+    """The way out of that network. With `passt` the network's first address, or the second if the first is the guest's."""
     mac: str | None = None
     """The hardware address, `5a:94:ef:e4:0c:ee` and those following it where absent."""
+    optional: bool = False
+    """Whether the workload runs although the card could not be set up; else that ends the VM."""
     passt: Passt | None = None
     """A passt of its own: krundl starts it before the VM, and it ends with the VM. Takes no root."""
     tap: str | None = None
@@ -465,6 +491,8 @@ class Vsock(Data):
     3, the host's 2.
     """
 
+    cid: int | None = None
+    """The guest's own address: 3, whatever is wished for. Another is refused, since libkrun has no function for it."""
     ports: list[VsockPort] = field(default_factory=list)
     """The ports."""
 
@@ -485,6 +513,8 @@ class VmSpec(_SpecBase):
     """The console and the standard streams."""
     console_ports: list[ConsolePort] = field(default_factory=list)
     """Further console ports."""
+    control: Control | None = None
+    """The way into the running guest, for further commands, figures and the request to end; none where absent."""
     disks: list[Disk] = field(default_factory=list)
     """Disks."""
     displays: list[Display] = field(default_factory=list)
@@ -547,6 +577,7 @@ class VmSpec(_SpecBase):
     _nested = {
         "console": ("one", ConsoleFile),
         "console_ports": ("list", ConsolePort),
+        "control": ("one", ControlSocket),
         "disks": ("list", Disk),
         "displays": ("list", Display),
         "exec": ("one", Exec),

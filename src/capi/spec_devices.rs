@@ -28,7 +28,7 @@ pub struct krundl_nic {
     pub features: *const *const c_char,
     /// Whether the other end of unixgram waits for vfkit's first word, as gvproxy does.
     pub vfkit: bool,
-    /// Whether libkrun's init asks for an address with DHCP.
+    /// Whether krundl's program in the guest asks for an address with DHCP.
     pub dhcp: bool,
 }
 
@@ -161,7 +161,11 @@ pub unsafe extern "C" fn krundl_spec_add_nic(spec: *mut krundl_spec, nic: *const
                 tap: optional_text(&field("tap"), nic.tap)?.map(str::to_owned),
                 mac: optional_text(&field("mac"), nic.mac)?.map(str::to_owned),
                 features,
+                address: None,
+                gateway: None,
+                dns: None,
                 dhcp: nic.dhcp,
+                optional: false,
             };
             spec.nics.push(nic);
             Ok(())

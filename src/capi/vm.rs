@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::launch::{Asked, Exit, Vm};
 
 /// A VM that runs, or has ended. Any thread may call anything at any time, and one may wait while another one kills;
-/// only the last call, krundl_vm_free or krundl_vm_detach, must be alone.
+/// only the last call, krundl_vm_free or krundl_vm_detach, must be alone. It belongs to the process that launched it: in a
+/// fork of that everything is refused with KRUNDL_STATUS_INVALID_ARGUMENT, and krundl_vm_free frees the handle alone.
 pub struct krundl_vm {
     vm: Vm,
     exit: OnceLock<CString>,
@@ -73,9 +74,10 @@ fn timeout(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().map(Duration::from_millis)
 }
 
-/// Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. vm: may be NULL.
+/// Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. In a child forked after
+/// the launch it only frees. vm: may be NULL.
 ///
-/// Threads: any, one that no other one uses it with; not in a child forked after the launch.
+/// Threads: any, one that no other one uses it with.
 ///
 /// # Safety
 /// `vm` is NULL or was given by krundl and neither freed nor detached yet.

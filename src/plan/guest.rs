@@ -1,5 +1,7 @@
 //! What krundl's program in the guest is to do.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Text;
@@ -9,6 +11,9 @@ use crate::spec::Text;
 pub struct Guest {
     /// How it speaks to the host.
     pub channel: Channel,
+    /// The vsock port on which it listens for requests, where the spec has a control port.
+    #[serde(default)]
+    pub control: Option<u32>,
     /// Whether it opens the standard streams itself, because an external kernel may start init without any.
     pub reopen_stdio: bool,
     /// The disk that it makes the root, where libkrun's init has not done so.
@@ -17,6 +22,9 @@ pub struct Guest {
     pub root_on_disk: bool,
     /// What it mounts, parents before children.
     pub mounts: Vec<GuestMount>,
+    /// The network cards that it sets up.
+    #[serde(default)]
+    pub nics: Vec<GuestNic>,
     /// The workload's program.
     pub exec: Text,
     /// Its arguments, without its name.
@@ -60,6 +68,38 @@ pub struct GuestMount {
     pub dax: bool,
 }
 
+/// A network card and how it is set up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestNic {
+    /// The spec's card, `nics[0]`.
+    pub field: String,
+    /// Its hardware address, by which the guest finds it.
+    pub mac: String,
+    /// How it gets its address.
+    pub setup: NicSetup,
+    /// The name servers; `None`: those that DHCP names.
+    pub dns: Option<Vec<IpAddr>>,
+    /// Whether the workload runs although this fails.
+    pub optional: bool,
+}
+
+/// How a network card gets its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NicSetup {
+    /// This one.
+    Static {
+        /// The address.
+        address: Ipv4Addr,
+        /// The length of its network's prefix in bits.
+        prefix: u8,
+        /// The way out.
+        gateway: Option<Ipv4Addr>,
+    },
+    /// The one that a DHCP server gives.
+    Dhcp,
+}
+
 /// The way from the guest's program to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,5 +117,7 @@ pub enum Channel {
 
 /// The vsock port of the channel. High, so that it does not meet those that people choose.
 pub const CHANNEL_PORT: u32 = 0x6b72_756e;
+/// The vsock port on which the guest's program listens for requests.
+pub const CONTROL_PORT: u32 = CHANNEL_PORT + 1;
 /// The name of the console port of the channel.
 pub const CHANNEL_NAME: &str = "krundl";

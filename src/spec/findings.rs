@@ -83,11 +83,17 @@ pub struct Findings {
     pub disks: Vec<HostPath>,
     /// The sockets of the network cards, or the programs that are started for them; empty for a tap interface.
     pub nics: Vec<HostPath>,
+    /// Whether the root has an /etc/resolv.conf; `None` on a disk, where nobody can look.
+    #[serde(default)]
+    pub resolv_conf: Option<bool>,
     /// The name servers that the host asks, as far as a guest can reach them as well.
     #[serde(default)]
     pub resolvers: Vec<std::net::IpAddr>,
     /// The sockets of the vsock ports.
     pub vsock: Vec<HostSocket>,
+    /// The control port's socket, where the spec names one.
+    #[serde(default)]
+    pub control: Option<HostSocket>,
     /// The console's file.
     pub console: Option<HostPath>,
     /// The serial console's ends.

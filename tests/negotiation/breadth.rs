@@ -3,7 +3,7 @@
 use krundl::capabilities::Capabilities;
 use krundl::library::{FeatureState, Observation};
 use krundl::plan::{Call, Channel, GuestRoot, ledger};
-use krundl::spec::MountPoint;
+use krundl::spec::{Findings, MountPoint};
 use krundl::symbols::{Feature, Function as F, FunctionSet};
 use krundl::{VmSpec, negotiate};
 use krundl_test_support::stubs::releases;
@@ -69,6 +69,7 @@ fn wishes() -> Vec<Wish> {
             spec(json!({"vsock": {"ports": [{"port": 7, "path": "/s/a", "listen": true}]}})),
             &[("vsock.ports[0]", F::krun_add_vsock_port2)],
         ),
+        (spec(json!({"control": "private"})), &[("control", F::krun_add_vsock_port2)]),
         (spec(json!({"console": {"file": "/l/console"}})), &[]),
         (spec(json!({"console": "none"})), &[("console", F::krun_add_virtio_console_default)]),
         (spec(json!({"serial": {"output": "/l/serial"}})), &[("serial", F::krun_add_serial_console_default)]),
@@ -163,10 +164,10 @@ fn each_part_is_these_calls() {
         (port(false), vec!["krun_add_vsock_port port=7 socket=/s#60/a.sock"]),
         (port(true), vec!["krun_add_vsock_port2 listen=true port=7 socket=/s#60/a.sock"]),
         (
-            json!({"nics": [{"unixstream": "/s/passt", "dhcp": true}, {"tap": "tap0", "mac": "02:00:00:00:00:01"}]}),
+            json!({"nics": [{"unixstream": "/s/passt"}, {"tap": "tap0", "mac": "02:00:00:00:00:01"}]}),
             vec![
                 "krun_add_vsock tsi_features=0",
-                "krun_add_net_unixstream features=19587 flags=2 mac=5a:94:ef:e4:0c:ee socket=/s/passt#50",
+                "krun_add_net_unixstream features=19587 flags=0 mac=5a:94:ef:e4:0c:ee socket=/s/passt#50",
                 "krun_add_net_tap features=19587 flags=0 mac=02:00:00:00:00:01 name=tap0",
             ],
         ),
@@ -356,6 +357,40 @@ fn another_kernel_has_a_vsock_device_only_for_ports_and_never_tsi() {
 }
 
 #[test]
+fn the_control_port_is_a_socket_in_a_directory_of_its_own_or_where_it_was_asked_for() {
+    use krundl::plan::{CONTROL_PORT, Fd, Socket};
+    let private = spec(json!({"control": "private"}));
+    let made = plan(&private, &library("1.19.7"));
+    assert!(lines(&made).contains(&format!("krun_add_vsock_port2 listen=true port={CONTROL_PORT} socket=control")));
+    assert_eq!(
+        (made.guest.as_ref().unwrap().control, made.control()),
+        (Some(CONTROL_PORT), Some(&Socket::Ours(Fd::Control)))
+    );
+    assert!(made.sockets.is_empty(), "it goes with its directory");
+    let alone = made.without_channel();
+    assert_eq!((alone.control(), alone.guest.as_ref().unwrap().control), (None, None), "nobody would know of it");
+
+    let at = spec(json!({"control": {"socket": "/s/web.sock"}}));
+    let made = plan(&at, &library("1.10.0"));
+    assert!(
+        lines(&made).contains(&format!("krun_add_vsock_port2 listen=true port={CONTROL_PORT} socket=/s#65/web.sock"))
+    );
+    assert_eq!(made.sockets, [std::path::Path::new("/s/web.sock")]);
+    assert_eq!(plan(&spec(json!({})), &library("1.19.7")).guest.unwrap().control, None);
+
+    // Another kernel has a vsock device for it, without TSI, which takes a line as ports do.
+    let kernel = |more: Value| {
+        let mut fields = json!({"kernel": {"path": "/boot/vmlinux"}, "control": "private"});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec(fields)
+    };
+    let made = plan(&kernel(json!({})), &library("1.19.7"));
+    assert!(lines(&made).contains(&"krun_add_vsock tsi_features=0".to_owned()));
+    assert_eq!((made.channel(), made.guest.unwrap().control), (Channel::Port, Some(CONTROL_PORT)));
+    assert_eq!(fields(&kernel(json!({})), &library("1.16.0")), ["control"]);
+}
+
+#[test]
 fn a_card_replaces_tsi_and_the_channel_keeps_its_device() {
     let card = spec(json!({"nics": [{"unixstream": "/s/passt"}]}));
     for release in ["1.15.0", "1.17.4", "1.19.7"] {
@@ -379,7 +414,6 @@ fn before_1_15_there_is_one_card_and_what_it_cannot_do_is_refused() {
     for (nic, field) in [
         (json!({"unixgram": "/s/gv"}), "nics[0].vfkit"),
         (json!({"unixstream": "/s/p", "features": ["csum"]}), "nics[0].features"),
-        (json!({"unixstream": "/s/p", "dhcp": true}), "nics[0].dhcp"),
         (json!({"tap": "tap0"}), "nics[0]"),
     ] {
         assert_eq!(fields(&card(nic.clone()), &old), [field], "{nic}");
@@ -395,13 +429,45 @@ fn before_1_15_there_is_one_card_and_what_it_cannot_do_is_refused() {
 }
 
 #[test]
-fn dhcp_is_judged_by_what_the_functions_prove() {
-    let card = spec(json!({"nics": [{"unixstream": "/s/passt", "dhcp": true}]}));
-    for (release, granted) in [("1.15.0", false), ("1.17.4", false), ("1.18.0", true), ("1.19.7", true)] {
-        assert_eq!(fields(&card, &library(release)).is_empty(), granted, "{release}");
-    }
-    let named = Observation { real_path: "/lib/libkrun.so.1.18.0".into(), ..library("1.17.4").observation };
-    assert_eq!(fields(&card, &Capabilities::judge(named)), ["nics[0].dhcp"], "a file name proves nothing");
+fn krundls_program_sets_up_the_cards_of_which_the_spec_says_how_with_any_release() {
+    let spec = spec(json!({"nics": [
+        {"passt": {}}, {"tap": "tap0", "address": "192.0.2.7/24", "dns": ["192.0.2.1"], "optional": true},
+        {"tap": "tap1", "dhcp": true}, {"tap": "tap2"}, {"passt": {}, "address": "10.9.8.1/28"},
+    ]}));
+    let plan = plan(&spec, &library("1.15.0"));
+    assert!(lines(&plan).iter().filter(|line| line.contains("_net_")).all(|line| line.contains("flags=0")));
+    let shown: Vec<String> =
+        plan.to_string().lines().filter_map(|line| Some(line.split_once("network card ")?.1.to_owned())).collect();
+    assert_eq!(
+        shown,
+        [
+            "5a:94:ef:e4:0c:ee: address 10.0.2.15/24, gateway 10.0.2.2, name server 192.0.2.53",
+            "5a:94:ef:e4:0c:ef: address 192.0.2.7/24, name server 192.0.2.1",
+            "5a:94:ef:e4:0c:f0: address by DHCP",
+            "5a:94:ef:e4:0c:f2: address 10.9.8.1/28, gateway 10.9.8.2, name server 192.0.2.53",
+        ]
+    );
+    assert!(plan.networks[1].args.join(" ").contains("--address 10.9.8.1 --netmask 28 --gateway 10.9.8.2"));
+    let cards = plan.guest.unwrap().nics;
+    assert_eq!(cards.iter().map(|card| card.optional).collect::<Vec<_>>(), [false, true, false, false]);
+}
+
+#[test]
+fn name_servers_need_a_file_to_be_laid_over() {
+    let root = |read_only: bool| json!({"dir": "/srv/root", "read_only": read_only});
+    let card = |dns: Value, read_only| spec(json!({"nics": [{"passt": {}, "dns": dns}], "root": root(read_only)}));
+    let negotiated = |spec: &VmSpec| {
+        let findings = Findings { resolv_conf: Some(false), ..host(spec) };
+        negotiate(spec, &findings, &library("1.19.7"))
+    };
+    let plan = negotiated(&card(Value::Null, false)).unwrap();
+    assert!(plan.notes[0].contains("no /etc/resolv.conf; the guest makes an empty one"), "{:?}", plan.notes);
+    let plan = negotiated(&card(Value::Null, true)).unwrap();
+    assert!(plan.notes[0].contains("is told no name servers"), "{:?}", plan.notes);
+    assert_eq!(plan.guest.unwrap().nics[0].dns, Some(Vec::new()));
+    let problems = negotiated(&card(json!(["192.0.2.1"]), true)).unwrap_err();
+    assert_eq!(problems[0].field, "nics[0].dns");
+    assert!(negotiated(&card(json!([]), true)).unwrap().notes.is_empty());
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub fn generated() -> Result<Vec<(&'static str, String)>> {
         ("docs/doctor.schema.json", doctor_schema()),
         ("python/krundl/_spec.py", crate::python_types::spec()),
         ("python/krundl/_reports.py", crate::python_types::reports()),
+        ("ffi-tests/go/spec.go", crate::go_types::spec()),
         ("include/krundl.h", header::header()?),
         ("include/krundl.exports", header::exports()?),
         ("include/krundl.map", header::version_script()?),

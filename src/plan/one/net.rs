@@ -1,29 +1,25 @@
 //! Network cards: any number over `krun_add_net_*`, or the one of the releases before them.
 
-use super::{Negotiation, built_with};
+use std::net::IpAddr;
+
+use super::Negotiation;
 use crate::capabilities::Support;
 use crate::error::{Problem, ProblemKind};
 use crate::plan::arguments::{Fd, NetSocket};
 use crate::plan::call::Call;
+use crate::plan::guest::{GuestNic, NicSetup};
 use crate::plan::network::{Network, OpenPort};
-use crate::spec::{HostPath, NetFeature, Nic, Passt, Protocol};
+use crate::spec::{Addressing, HostPath, NetFeature, Nic, Passt, Protocol};
 use crate::symbols::Function;
 
 /// `NET_FLAG_VFKIT`.
 const VFKIT: u32 = 1;
-/// `NET_FLAG_DHCP_CLIENT`.
-const DHCP: u32 = 2;
-/// The first release that knows [`DHCP`]; older ones refuse it with a bare EINVAL.
-const DHCP_SINCE: semver::Version = semver::Version::new(1, 18, 0);
 
 impl Negotiation<'_> {
     pub(super) fn nics(&mut self) {
         let spec = self.spec;
         for (n, nic) in spec.nics.iter().enumerate() {
             self.lines.push(Some(format!("nics[{n}]")));
-            if nic.dhcp {
-                self.dhcp(n);
-            }
             let function = match (is_stream(nic), &nic.unixgram) {
                 (true, _) => Function::krun_add_net_unixstream,
                 (false, Some(_)) => Function::krun_add_net_unixgram,
@@ -39,23 +35,12 @@ impl Negotiation<'_> {
         }
     }
 
-    /// No function tells, so the release has to.
-    fn dhcp(&mut self, n: usize) {
-        if self.capabilities.at_least(&DHCP_SINCE) {
-            return;
-        }
-        let reason = format!(
-            "libkrun's init asks for an address from {DHCP_SINCE} on; this is {}",
-            self.capabilities.describe()
-        );
-        let fix = format!("install libkrun {DHCP_SINCE} or later{}", built_with(Function::krun_add_net_unixstream));
-        self.problems.push(Problem::new(ProblemKind::Unsupported, format!("nics[{n}].dhcp"), reason).fix(fix));
-    }
-
     fn add(&mut self, n: usize, nic: &Nic) {
         let mac = mac(nic, n);
         let features = features(nic.features.as_deref().unwrap_or(NetFeature::USUAL));
-        let flags = u32::from(nic.vfkit) * VFKIT + u32::from(nic.dhcp) * DHCP;
+        // NET_FLAG_DHCP_CLIENT is never asked for: libkrun's init knows the first card only, and gets nowhere with some
+        // passts. krundl's program in the guest does better.
+        let flags = u32::from(nic.vfkit) * VFKIT;
         let call = match (is_stream(nic), &nic.unixgram, &nic.tap) {
             (true, ..) => Call::AddNetUnixstream { socket: self.stream(n, nic), mac, features, flags },
             (false, Some(_), _) => Call::AddNetUnixgram { socket: self.socket(n), mac, features, flags },
@@ -80,17 +65,21 @@ impl Negotiation<'_> {
     /// A passt of the card's own. What it is told is what every passt knows that can be given a connection (`--fd`,
     /// November 2022).
     fn passt(&mut self, n: usize, nic: &Nic, passt: &Passt) -> Network {
-        let prefix = Passt::PREFIX.to_string();
+        // One that is none was refused by the host checks.
+        let addressing = nic.addressing().unwrap_or(Passt::USUAL);
         let mut args: Vec<String> = ["--foreground", "--quiet"].map(str::to_owned).into();
         let mut say = |option: &str, value: &str| args.extend([option.to_owned(), value.to_owned()]);
-        say("--address", &Passt::ADDRESS.to_string());
-        say("--netmask", &prefix);
-        say("--gateway", &Passt::GATEWAY.to_string());
-        for resolver in &self.findings.resolvers {
-            say("--dns", &resolver.to_string());
+        say("--address", &addressing.address.to_string());
+        say("--netmask", &addressing.prefix.to_string());
+        say("--gateway", &addressing.gateway.unwrap_or(addressing.address).to_string());
+        let servers = nic.dns.as_ref().unwrap_or(&self.findings.resolvers);
+        for server in servers {
+            say("--dns", &server.to_string());
         }
-        if self.findings.resolvers.is_empty() {
+        if servers.is_empty() {
             say("--dns", "none");
+        }
+        if servers.is_empty() && nic.dns.is_none() {
             self.notes.push(format!(
                 "nics[{n}]: this host names no server that a guest could ask for names (/etc/resolv.conf)"
             ));
@@ -116,6 +105,41 @@ impl Negotiation<'_> {
             args,
             ports: ports.collect(),
             mac: mac(nic, n),
+        }
+    }
+
+    /// What krundl's program in the guest does with the cards: those of which the spec says it.
+    pub(super) fn guest_nics(&mut self) -> Vec<GuestNic> {
+        let spec = self.spec;
+        let mut cards = Vec::new();
+        for (n, nic) in spec.nics.iter().enumerate() {
+            let setup = match nic.addressing() {
+                _ if nic.dhcp => NicSetup::Dhcp,
+                Some(Addressing { address, prefix, gateway }) => NicSetup::Static { address, prefix, gateway },
+                None => continue,
+            };
+            let usual = || nic.passt.is_some().then(|| self.findings.resolvers.clone());
+            let mut dns = nic.dns.clone().or_else(|| usual().filter(|_| setup != NicSetup::Dhcp));
+            if dns != Some(Vec::new()) && self.findings.resolv_conf == Some(false) {
+                self.no_resolv_conf(n, nic, &mut dns);
+            }
+            cards.push(GuestNic { field: format!("nics[{n}]"), mac: mac(nic, n), setup, dns, optional: nic.optional });
+        }
+        cards
+    }
+
+    /// The root has no file over which the name servers could be laid.
+    fn no_resolv_conf(&mut self, n: usize, nic: &Nic, dns: &mut Option<Vec<IpAddr>>) {
+        const WHAT: &str = "the root has no /etc/resolv.conf";
+        if !self.spec.root.as_ref().is_some_and(|root| root.read_only) {
+            self.notes.push(format!("{WHAT}; the guest makes an empty one, which stays, and lays its own over it"));
+        } else if nic.dns.is_some() {
+            let fix = "make an empty one there first";
+            let reason = format!("{WHAT}, and is read-only, so nobody can make one");
+            self.problems.push(Problem::new(ProblemKind::Host, format!("nics[{n}].dns"), reason).fix(fix));
+        } else {
+            self.notes.push(format!("{WHAT}, and is read-only: the guest is told no name servers"));
+            *dns = Some(Vec::new());
         }
     }
 

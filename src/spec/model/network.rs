@@ -1,6 +1,6 @@
 //! Ways in and out: TSI, network cards, vsock.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -72,13 +72,64 @@ pub struct Nic {
     /// What is offered to the guest's driver; libkrun's usual set where absent.
     #[serde(default)]
     pub features: Option<Vec<NetFeature>>,
-    /// Whether libkrun's init asks for an address with DHCP: the first card only, and from libkrun 1.18.0 on.
+    /// The card's IPv4 address and the length of its network's prefix, `192.0.2.7/24`: krundl's program in the guest sets
+    /// it. With `passt` also what that serves, 10.0.2.15/24 where absent.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// The way out of that network. With `passt` the network's first address, or the second if the first is the guest's.
+    #[serde(default)]
+    pub gateway: Option<Ipv4Addr>,
+    /// The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with `passt` this
+    /// host's.
+    #[serde(default)]
+    pub dns: Option<Vec<IpAddr>>,
+    /// Whether krundl's program in the guest asks for all that with DHCP.
     #[serde(default)]
     pub dhcp: bool,
+    /// Whether the workload runs although the card could not be set up; else that ends the VM.
+    #[serde(default)]
+    pub optional: bool,
 }
 
-/// A passt that krundl starts for a card. The guest has the address 10.0.2.15/24 and the gateway 10.0.2.2, and reaches
-/// what this host reaches.
+/// A card's address and its surroundings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addressing {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The length of the network's prefix in bits.
+    pub prefix: u8,
+    /// The way out.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+impl Addressing {
+    /// The network's mask.
+    pub fn mask(self) -> Ipv4Addr {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0).into()
+    }
+
+    /// `192.0.2.7/24`, of one card.
+    fn parse(text: &str) -> Option<Addressing> {
+        let (address, prefix) = text.split_once('/')?;
+        let plain = prefix.bytes().all(|b| b.is_ascii_digit()) && !prefix.starts_with('0');
+        let (address, prefix) =
+            (address.parse::<Ipv4Addr>().ok()?, prefix.parse().ok().filter(|prefix| plain && *prefix <= 32)?);
+        let addressing = Addressing { address, prefix, gateway: None };
+        let host = address.to_bits() & !addressing.mask().to_bits();
+        let whole = prefix < 31 && (host == 0 || host == !addressing.mask().to_bits());
+        let odd = address.is_unspecified() || address.is_loopback() || address.is_multicast() || whole;
+        (!odd && !address.is_broadcast()).then_some(addressing)
+    }
+
+    /// The network's first address that is not the card's own.
+    fn first_other(self) -> Option<Ipv4Addr> {
+        let network = self.address.to_bits() & self.mask().to_bits();
+        let first = [1, 2].map(|n| Ipv4Addr::from(network.wrapping_add(n))).into_iter().find(|a| *a != self.address)?;
+        (self.prefix < 31).then_some(first)
+    }
+}
+
+/// A passt that krundl starts for a card. The guest reaches what this host reaches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -95,12 +146,9 @@ pub struct Passt {
 }
 
 impl Passt {
-    /// The guest's address.
-    pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
-    /// The length of its network's prefix in bits.
-    pub const PREFIX: u8 = 24;
-    /// The gateway's address.
-    pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+    /// The guest's address and gateway where the card names none.
+    pub const USUAL: Addressing =
+        Addressing { address: Ipv4Addr::new(10, 0, 2, 15), prefix: 24, gateway: Some(Ipv4Addr::new(10, 0, 2, 2)) };
 }
 
 /// A port of the host that leads to one of the guest.
@@ -151,6 +199,17 @@ impl std::fmt::Display for Protocol {
 const FIRST_MAC: [u8; 6] = [0x5a, 0x94, 0xef, 0xe4, 0x0c, 0xee];
 
 impl Nic {
+    /// Its address as the spec has it, or as a passt of its own takes it; `None` where it is left open, or is none.
+    pub fn addressing(&self) -> Option<Addressing> {
+        let Some(text) = &self.address else {
+            let usual = self.passt.is_some().then_some(Passt::USUAL)?;
+            return Some(Addressing { gateway: self.gateway.or(usual.gateway), ..usual });
+        };
+        let parsed = Addressing::parse(text)?;
+        let gateway = self.gateway.or_else(|| parsed.first_other().filter(|_| self.passt.is_some()));
+        Some(Addressing { gateway, ..parsed })
+    }
+
     /// The hardware address of the card with this index; `None` where the spec's is none.
     pub fn hardware_address(&self, index: usize) -> Option<[u8; 6]> {
         let Some(text) = &self.mac else {
@@ -217,6 +276,9 @@ impl NetFeature {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Vsock {
+    /// The guest's own address: 3, whatever is wished for. Another is refused, since libkrun has no function for it.
+    #[serde(default)]
+    pub cid: Option<u32>,
     /// The ports.
     #[serde(default)]
     pub ports: Vec<VsockPort>,

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::{Stage, source};
+use crate::command::output;
 use crate::{debian, project};
 
-/// Vets and tests the package with the race detector.
+/// Vets and tests the package with the race detector; what is generated is formatted as gofmt has it, too.
 pub(super) fn test(stage: &Stage) -> Result<()> {
+    let unformatted = output(stage.command(debian::program("gofmt", "golang-go")?).arg("-l").arg(source("go")))?;
+    ensure!(unformatted.is_empty(), "gofmt would change {}", String::from_utf8_lossy(&unformatted).trim());
     project::run(&mut go(stage, &["vet", "./..."])?)?;
     project::run(&mut go(stage, &["test", "-race", "-count=1", "./..."])?)
 }

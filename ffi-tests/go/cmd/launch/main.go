@@ -44,9 +44,9 @@ func run(root, directory, command string, arguments []string) (int, error) {
 	defer probe.Close()
 	plan, err := probe.Plan(krundl.Spec{
 		VCPUs: 1, MemoryMiB: 256,
-		Root:   krundl.Root{Dir: root},
+		Root:   &krundl.Root{Dir: root},
 		Mounts: []krundl.Mount{{Host: directory, Guest: "/workspace"}},
-		Exec:   krundl.Exec{Path: command, Args: arguments},
+		Exec:   &krundl.Exec{Path: krundl.Text(command), Args: krundl.Texts(arguments...)},
 	})
 	if err != nil {
 		return 0, err
