@@ -13,7 +13,7 @@ use super::vm::Vm;
 use super::wake::Wake;
 use crate::error::{Error, Result};
 use crate::helper::wire::{How, Inbox, Request};
-use crate::helper::{Helper, Mode, Running, Spawn};
+use crate::helper::{Helper, Running, Spawn};
 use crate::plan::Call;
 
 /// Starts a VM. Returns when libkrun has been entered: every call before that was accepted. Whether the guest comes
@@ -61,7 +61,6 @@ pub fn start(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
     let request = Request::Run { plan: Box::new(plan), how };
     let running = Spawn {
         helper: &helper,
-        mode: Mode::Run,
         request: &request,
         stdio: [options.stdin.into(), options.stdout.into(), options.stderr.into()],
         extra: [Some(log_given.as_fd()), channel_given.as_ref().map(AsFd::as_fd)]
