@@ -50,7 +50,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         return Ok(());
     }
     if selection.python {
-        crate::python::test(cache)?;
+        crate::python::test(cache, selection.full)?;
         eprintln!("\n==> the Python package passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
@@ -60,7 +60,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         step("C, C++ and Go (2 minutes)");
         crate::ffi::test(cache)?;
         step("the Python package (about 4 minutes, and 4 more the first time)");
-        crate::python::test(cache)?;
+        crate::python::test(cache, selection.full)?;
         real_libraries(cache, selection.full)?;
     }
     if selection.full && selection.guests.is_none() {
