@@ -1,7 +1,7 @@
 //! krundl's program in the guest: `krundl-guest ORDERS [--detach=DIRECTORY]`.
 //!
 //! libkrun's init runs it in place of the workload. It reads its [orders](orders), enters the root, mounts the shares,
-//! runs the workload with exactly the arguments and the environment that it was given, and [tells](words) the host what
+//! sets up the network, runs the workload with exactly the arguments and the environment that it was given, and [tells](words) the host what
 //! became of it. It exits as the workload did, with 128 and the signal's number if one ended it, 127 if there is no such program, 126
 //! if it cannot be executed, and 125 if the guest could not be prepared.
 //!
@@ -13,8 +13,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 
 mod channel;
+mod dhcp;
 mod failure;
 mod mounts;
+mod network;
 #[allow(dead_code, reason = "the host's half of the file")]
 pub mod orders;
 mod ports;
@@ -98,6 +100,10 @@ fn serve(orders: &Orders, channel: &mut Channel) -> (Word, i32) {
     if let Err(failure) = rooted.and_then(|()| mounts::all(&orders.mounts)).and_then(|()| enter(&orders.workdir)) {
         return not_prepared(failure);
     }
+    let leases = match network::all(&orders.nics, complain) {
+        Ok(leases) => leases,
+        Err(failure) => return not_prepared(failure),
+    };
     let workload = match Workload::start(orders) {
         Ok(workload) => workload,
         Err(StartError::Prepare(failure)) => return not_prepared(failure),
@@ -111,6 +117,7 @@ fn serve(orders: &Orders, channel: &mut Channel) -> (Word, i32) {
         complain(&format!("the host's requests are not heard: {error}"));
     }
     channel.say(&Word::Up);
+    network::keep(leases, complain);
     match workload.wait().map(|status| (status.code(), status.signal())) {
         Ok((Some(status), _)) => (Word::Exit(status), status),
         Ok((None, signal)) => {

@@ -78,7 +78,10 @@ fn create(path: &Path) -> Result<(), (PathBuf, io::Error)> {
 fn reason(error: &io::Error, has_options: bool) -> String {
     match error.raw_os_error() {
         Some(sys::ENODEV) => "this kernel has no virtiofs".into(),
-        Some(sys::EINVAL) if has_options => "the machine has no share with this tag, or an option is not known".into(),
+        Some(sys::EINVAL) if has_options => {
+            "the machine has no share with this tag, or it has no DAX window, or this kernel no DAX (CONFIG_FUSE_DAX)"
+                .into()
+        }
         Some(sys::EINVAL) => "the machine has no share with this tag".into(),
         Some(sys::ENOENT) => "the mount point does not exist".into(),
         Some(sys::ENOTDIR) => "the mount point is not a directory".into(),

@@ -2,7 +2,7 @@
 //!
 //! The kernel command line, libkrun's own way, breaks quotation marks, tabs, newlines and everything that is not
 //! ASCII, so the workload's arguments and environment travel in this file instead. It begins with the line
-//! `krundl-orders 3` and goes on with the fields of [`Orders`] in their order (what is
+//! `krundl-orders 4` and goes on with the fields of [`Orders`] in their order (what is
 //! optional comes behind a truth value): a number, a truth value, a length and
 //! a count are 32 bits, little-endian; a string is its length and its bytes; a list is its count and its items.
 //!
@@ -11,7 +11,7 @@
 use std::fmt;
 
 /// The first line of every orders file; the number grows when the layout changes.
-const MAGIC: &[u8] = b"krundl-orders 3\n";
+const MAGIC: &[u8] = b"krundl-orders 4\n";
 
 /// Everything that the guest program has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Orders {
     pub settle: bool,
     /// Shares to mount, in this order.
     pub mounts: Vec<OrderMount>,
+    /// Network cards to set up.
+    pub nics: Vec<OrderNic>,
     /// The workload: a path, or a name that is looked up in the `PATH` of [`env`](Self::env).
     pub exec: Vec<u8>,
     /// The workload's arguments, without the program's own name.
@@ -84,6 +86,37 @@ pub enum Channel {
     },
 }
 
+/// One network card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderNic {
+    /// What the host calls it.
+    pub field: Vec<u8>,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// How it gets its address.
+    pub setup: NicSetup,
+    /// The name servers, as text; none: those that DHCP names.
+    pub dns: Option<Vec<Vec<u8>>>,
+    /// Run the workload although this fails.
+    pub optional: bool,
+}
+
+/// How a network card gets its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NicSetup {
+    /// The one that a DHCP server gives.
+    Dhcp,
+    /// This one.
+    Static {
+        /// The address.
+        address: [u8; 4],
+        /// The length of its network's prefix in bits, 0 to 32.
+        prefix: u8,
+        /// The way out; all zero for none.
+        gateway: [u8; 4],
+    },
+}
+
 /// Why some bytes are no orders. The numbers are offsets from the start of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
@@ -114,7 +147,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeError::Magic => write!(f, "they do not begin with the line `krundl-orders 3`"),
+            DecodeError::Magic => write!(f, "they do not begin with the line `krundl-orders 4`"),
             DecodeError::Truncated { at } => write!(f, "the field at byte {at} is cut off"),
             DecodeError::Value { at } => write!(f, "the number at byte {at} has no meaning"),
             DecodeError::Nul { at } => write!(f, "the string at byte {at} has a NUL inside"),
@@ -158,6 +191,27 @@ impl Orders {
             number(&mut out, mount.overlay.into());
             string(&mut out, &mount.options);
         }
+        number(&mut out, length(self.nics.len()));
+        for nic in &self.nics {
+            string(&mut out, &nic.field);
+            let [a, b, c, d, e, f] = nic.mac;
+            number(&mut out, u32::from_le_bytes([a, b, c, d]));
+            number(&mut out, u32::from_le_bytes([e, f, 0, 0]));
+            match nic.setup {
+                NicSetup::Dhcp => number(&mut out, 0),
+                NicSetup::Static { address, prefix, gateway } => {
+                    number(&mut out, 1);
+                    number(&mut out, u32::from_le_bytes(address));
+                    number(&mut out, prefix.into());
+                    number(&mut out, u32::from_le_bytes(gateway));
+                }
+            }
+            number(&mut out, nic.dns.is_some().into());
+            if let Some(dns) = &nic.dns {
+                strings(&mut out, dns);
+            }
+            number(&mut out, nic.optional.into());
+        }
         string(&mut out, &self.exec);
         strings(&mut out, &self.args);
         strings(&mut out, &self.env);
@@ -185,6 +239,7 @@ impl Orders {
             root: if reader.truth()? { Some(reader.root()?) } else { None },
             settle: reader.truth()?,
             mounts: reader.list(Reader::mount)?,
+            nics: reader.list(Reader::nic)?,
             exec: reader.string()?,
             args: reader.list(Reader::string)?,
             env: reader.list(Reader::string)?,
@@ -273,6 +328,27 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn nic(&mut self) -> Result<OrderNic, DecodeError> {
+        let field = self.string()?;
+        let [a, b, c, d] = self.number()?.to_le_bytes();
+        let at = self.at;
+        let [e, f, 0, 0] = self.number()?.to_le_bytes() else { return Err(DecodeError::Value { at }) };
+        let at = self.at;
+        let setup = match self.number()? {
+            0 => NicSetup::Dhcp,
+            1 => {
+                let address = self.number()?.to_le_bytes();
+                let at = self.at;
+                let prefix = u8::try_from(self.number()?).ok().filter(|prefix| *prefix <= 32);
+                let prefix = prefix.ok_or(DecodeError::Value { at })?;
+                NicSetup::Static { address, prefix, gateway: self.number()?.to_le_bytes() }
+            }
+            _ => return Err(DecodeError::Value { at }),
+        };
+        let dns = if self.truth()? { Some(self.list(Reader::string)?) } else { None };
+        Ok(OrderNic { field, mac: [a, b, c, d, e, f], setup, dns, optional: self.truth()? })
+    }
+
     fn mount(&mut self) -> Result<OrderMount, DecodeError> {
         Ok(OrderMount {
             tag: self.string()?,
@@ -321,6 +397,16 @@ mod tests {
                     options: b"dax=always".to_vec(),
                 },
             ],
+            nics: vec![
+                OrderNic {
+                    field: b"nics[0]".to_vec(),
+                    mac: [0, 1, 2, 3, 4, 5],
+                    setup: NicSetup::Static { address: [10, 0, 2, 15], prefix: 24, gateway: [10, 0, 2, 2] },
+                    dns: Some(vec![b"192.0.2.53".to_vec()]),
+                    optional: true,
+                },
+                OrderNic { field: Vec::new(), mac: [0xff; 6], setup: NicSetup::Dhcp, dns: None, optional: false },
+            ],
             exec: b"sh".to_vec(),
             args: vec![b"-c".to_vec(), every_byte.clone(), Vec::new(), vec![b'x'; 100 * 1024]],
             env: vec![b"PATH=/bin".to_vec(), [b"BYTES=".to_vec(), every_byte].concat()],
@@ -335,6 +421,7 @@ mod tests {
             root: None,
             settle: false,
             mounts: Vec::new(),
+            nics: Vec::new(),
             exec: b"/x".to_vec(),
             args: Vec::new(),
             env: Vec::new(),
@@ -353,12 +440,13 @@ mod tests {
     #[test]
     fn the_layout_stays() {
         let orders = Orders { channel: Channel::Vsock { port: 5000 }, args: vec![b"a".to_vec()], ..small() };
-        let mut expected = b"krundl-orders 3\n".to_vec();
+        let mut expected = b"krundl-orders 4\n".to_vec();
         expected.extend([1, 0, 0, 0, 0x88, 0x13, 0, 0]); // vsock, port
         expected.extend([0, 0, 0, 0]); // reopen_stdio
         expected.extend([0, 0, 0, 0]); // root
         expected.extend([0, 0, 0, 0]); // settle
         expected.extend([0, 0, 0, 0]); // mounts
+        expected.extend([0, 0, 0, 0]); // nics
         expected.extend([2, 0, 0, 0, b'/', b'x']); // exec
         expected.extend([1, 0, 0, 0, 1, 0, 0, 0, b'a']); // args
         expected.extend([0, 0, 0, 0]); // env
@@ -440,13 +528,23 @@ mod tests {
             .prop_map(|(device, fstype, options, read_only)| OrderRoot { device, fstype, options, read_only });
         let strings = || vec(bytes(), 0..5);
         let root = (proptest::option::of(root), any::<bool>());
-        (channel, any::<bool>(), root, vec(mount, 0..4), bytes(), strings(), strings(), bytes()).prop_map(
-            |(channel, reopen_stdio, (root, settle), mounts, exec, args, env, workdir)| Orders {
+        let setup =
+            prop_oneof![
+                Just(NicSetup::Dhcp),
+                (any::<[u8; 4]>(), 0..=32u8, any::<[u8; 4]>())
+                    .prop_map(|(address, prefix, gateway)| NicSetup::Static { address, prefix, gateway }),
+            ];
+        let nic = (bytes(), any::<[u8; 6]>(), setup, proptest::option::of(strings()), any::<bool>())
+            .prop_map(|(field, mac, setup, dns, optional)| OrderNic { field, mac, setup, dns, optional });
+        let devices = (vec(mount, 0..4), vec(nic, 0..3));
+        (channel, any::<bool>(), root, devices, bytes(), strings(), strings(), bytes()).prop_map(
+            |(channel, reopen_stdio, (root, settle), (mounts, nics), exec, args, env, workdir)| Orders {
                 channel,
                 reopen_stdio,
                 root,
                 settle,
                 mounts,
+                nics,
                 exec,
                 args,
                 env,

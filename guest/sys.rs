@@ -8,6 +8,7 @@ compile_error!("the numbers in guest/sys.rs were not checked for this architectu
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_short, c_uint, c_ulong, c_void};
 use std::io::{Error, Result};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub const ENODEV: i32 = 19;
 pub const ENOTDIR: i32 = 20;
 pub const EINVAL: i32 = 22;
 pub const EROFS: i32 = 30;
+pub const EAFNOSUPPORT: i32 = 97;
+pub const ETIMEDOUT: i32 = 110;
 
 /// For `OpenOptions::custom_flags`: a terminal that is opened does not become the controlling one.
 pub const O_NOCTTY: c_int = 0o400;
@@ -83,6 +86,31 @@ const SOCK_CLOEXEC: c_int = 0o2000000;
 const SHUT_WR: c_int = 1;
 const VMADDR_CID_HOST: c_uint = 2;
 const SYS_CLOSE_RANGE: c_long = 436;
+const AF_INET: c_int = 2;
+const AF_PACKET: c_int = 17;
+const SOCK_DGRAM: c_int = 2;
+/// IPv4's number in an Ethernet frame, as it travels.
+const ETH_P_IP: u16 = 0x0800_u16.to_be();
+const SIOCADDRT: c_ulong = 0x890b;
+const SIOCGIFFLAGS: c_ulong = 0x8913;
+const SIOCSIFFLAGS: c_ulong = 0x8914;
+const SIOCSIFADDR: c_ulong = 0x8916;
+const SIOCSIFNETMASK: c_ulong = 0x891c;
+const SIOCSIFMTU: c_ulong = 0x8922;
+const SIOCGIFINDEX: c_ulong = 0x8933;
+const IFF_UP: u16 = 1;
+const RTF_UP: u16 = 1;
+const RTF_GATEWAY: u16 = 2;
+const RTF_HOST: u16 = 4;
+const MS_BIND: c_ulong = 4096;
+const O_RDONLY: c_int = 0;
+const O_CLOEXEC: c_int = 0o2000000;
+const O_PATH: c_int = 0o10000000;
+/// `O_NOFOLLOW`, which is not the same everywhere.
+#[cfg(target_arch = "aarch64")]
+const O_NOFOLLOW: c_int = 0o100000;
+#[cfg(not(target_arch = "aarch64"))]
+const O_NOFOLLOW: c_int = 0o400000;
 
 #[repr(C)]
 struct SockaddrVm {
@@ -92,6 +120,63 @@ struct SockaddrVm {
     cid: c_uint,
     flags: u8,
     zero: [u8; 3],
+}
+
+/// An IPv4 address, as the kernel takes it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct SockaddrIn {
+    family: u16,
+    port: u16,
+    address: [u8; 4],
+    zero: [u8; 8],
+}
+
+impl SockaddrIn {
+    fn of(address: Ipv4Addr) -> SockaddrIn {
+        SockaddrIn { family: AF_INET as u16, port: 0, address: address.octets(), zero: [0; 8] }
+    }
+}
+
+/// `struct ifreq`: the name of an interface and something about it.
+#[repr(C)]
+struct Ifreq<T> {
+    name: [u8; 16],
+    value: T,
+    rest: [u8; 8],
+}
+
+/// As long as the longest there is, which is 24 bytes.
+#[repr(C)]
+struct Short<T>(T, [u8; 12]);
+
+/// `struct rtentry`.
+#[repr(C)]
+struct Rtentry {
+    pad1: c_ulong,
+    destination: SockaddrIn,
+    gateway: SockaddrIn,
+    mask: SockaddrIn,
+    flags: u16,
+    pad2: c_short,
+    pad3: c_ulong,
+    pad4: *const c_void,
+    metric: c_short,
+    device: *const c_char,
+    mtu: c_ulong,
+    window: c_ulong,
+    irtt: u16,
+}
+
+#[repr(C)]
+struct SockaddrLl {
+    family: u16,
+    protocol: u16,
+    index: c_int,
+    hardware: u16,
+    kind: u8,
+    length: u8,
+    address: [u8; 8],
 }
 
 #[repr(C)]
@@ -137,6 +222,15 @@ unsafe extern "C" {
     fn umount2(target: *const c_char, flags: c_int) -> c_int;
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn connect(fd: c_int, address: *const SockaddrVm, len: c_uint) -> c_int;
+    fn bind(fd: c_int, address: *const SockaddrLl, len: c_uint) -> c_int;
+    fn sendto(
+        fd: c_int,
+        data: *const c_void,
+        len: usize,
+        flags: c_int,
+        address: *const SockaddrLl,
+        address_len: c_uint,
+    ) -> isize;
     fn shutdown(fd: c_int, how: c_int) -> c_int;
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
 }
@@ -412,4 +506,126 @@ pub fn execute(path: &CStr, argv: &[&CStr], env: &[&CStr]) -> i32 {
 pub fn exit_now(status: c_int) -> ! {
     // SAFETY: plain integer; the call does not return.
     unsafe { _exit(status) }
+}
+
+fn interface_name(name: &[u8]) -> Result<[u8; 16]> {
+    let mut padded = [0; 16];
+    // The last byte stays 0.
+    padded[..15].get_mut(..name.len()).ok_or_else(|| Error::from_raw_os_error(EINVAL))?.copy_from_slice(name);
+    Ok(padded)
+}
+
+/// Asks or tells the kernel something about a network interface.
+fn about_interface<T>(name: &[u8], request: c_ulong, value: T) -> Result<T> {
+    const { assert!(size_of::<Ifreq<T>>() == 40) };
+    let mut about = Ifreq { name: interface_name(name)?, value, rest: [0; 8] };
+    let socket = any_socket()?;
+    // SAFETY: the request reads or writes one ifreq, which outlives the call and is as long as the kernel's.
+    check(unsafe { ioctl(socket.as_raw_fd(), request, &raw mut about) })?;
+    Ok(about.value)
+}
+
+fn any_socket() -> Result<OwnedFd> {
+    // SAFETY: plain integers; the descriptor returned is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(check(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0))?) })
+}
+
+/// Brings a network interface up.
+pub fn interface_up(name: &[u8]) -> Result<()> {
+    let Short(flags, rest) = about_interface(name, SIOCGIFFLAGS, Short([0u16, 0], [0; 12]))?;
+    about_interface(name, SIOCSIFFLAGS, Short([flags[0] | IFF_UP, flags[1]], rest)).map(drop)
+}
+
+/// Gives a network interface its address.
+pub fn set_address(name: &[u8], address: Ipv4Addr, mask: Ipv4Addr) -> Result<()> {
+    about_interface(name, SIOCSIFADDR, SockaddrIn::of(address))?;
+    if address.is_unspecified() {
+        return Ok(());
+    }
+    about_interface(name, SIOCSIFNETMASK, SockaddrIn::of(mask)).map(drop)
+}
+
+/// Says how long a network interface's packets may be, in bytes.
+pub fn set_mtu(name: &[u8], mtu: u16) -> Result<()> {
+    about_interface(name, SIOCSIFMTU, Short(c_int::from(mtu), [0; 12])).map(drop)
+}
+
+/// The number of a network interface.
+pub fn interface_index(name: &[u8]) -> Result<c_int> {
+    about_interface(name, SIOCGIFINDEX, Short(0 as c_int, [0; 12])).map(|Short(index, _)| index)
+}
+
+/// A way out through an interface.
+#[derive(Clone, Copy)]
+pub enum Route {
+    /// To this neighbour.
+    Host(Ipv4Addr),
+    /// To everywhere else, by this neighbour.
+    Default(Ipv4Addr),
+}
+
+/// Adds a route.
+pub fn add_route(interface: &[u8], route: Route) -> Result<()> {
+    let none = SockaddrIn::of(Ipv4Addr::UNSPECIFIED);
+    let (destination, gateway, flags) = match route {
+        Route::Host(host) => (SockaddrIn::of(host), none, RTF_UP | RTF_HOST),
+        Route::Default(gateway) => (none, SockaddrIn::of(gateway), RTF_UP | RTF_GATEWAY),
+    };
+    let device = interface_name(interface)?;
+    let entry = Rtentry {
+        pad1: 0,
+        destination,
+        gateway,
+        mask: none,
+        flags,
+        pad2: 0,
+        pad3: 0,
+        pad4: std::ptr::null(),
+        metric: 0,
+        device: device.as_ptr().cast(),
+        mtu: 0,
+        window: 0,
+        irtt: 0,
+    };
+    let socket = any_socket()?;
+    // SAFETY: the request reads one rtentry, which outlives the call, and the name in it ends with 0.
+    check(unsafe { ioctl(socket.as_raw_fd(), SIOCADDRT, &raw const entry) }).map(drop)
+}
+
+fn link(index: c_int) -> SockaddrLl {
+    let address = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0];
+    SockaddrLl { family: AF_PACKET as u16, protocol: ETH_P_IP, index, hardware: 0, kind: 0, length: 6, address }
+}
+
+/// A socket for IPv4 packets of one interface, whatever its address is.
+pub fn packet_socket(index: c_int) -> Result<OwnedFd> {
+    // SAFETY: plain integers; the descriptor returned is new and nobody else's. With protocol 0 it hears nothing before
+    // it is bound.
+    let socket = unsafe { OwnedFd::from_raw_fd(check(socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0))?) };
+    // SAFETY: the address is a whole sockaddr_ll and outlives the call.
+    check(unsafe { bind(socket.as_raw_fd(), &link(index), size_of::<SockaddrLl>() as c_uint) })?;
+    Ok(socket)
+}
+
+/// Sends a packet to everybody.
+pub fn broadcast(fd: BorrowedFd<'_>, index: c_int, packet: &[u8]) -> Result<()> {
+    let (data, to) = (packet.as_ptr().cast(), link(index));
+    // SAFETY: the packet and the address, a whole sockaddr_ll, outlive the call.
+    let sent = unsafe { sendto(fd.as_raw_fd(), data, packet.len(), 0, &to, size_of::<SockaddrLl>() as c_uint) };
+    if sent < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What is at a path: the thing itself, a link not followed.
+pub fn open_place(path: &[u8]) -> Result<OwnedFd> {
+    let path = c_string(path)?;
+    // SAFETY: a C string that outlives the call; the descriptor returned is new and nobody else's.
+    unsafe { Ok(OwnedFd::from_raw_fd(check(open(path.as_ptr(), O_RDONLY | O_PATH | O_NOFOLLOW | O_CLOEXEC))?)) }
+}
+
+/// Lays a file over what a descriptor of [`open_place`] is.
+pub fn lay_over(file: &[u8], place: BorrowedFd<'_>) -> Result<()> {
+    let target = c_string(format!("/proc/self/fd/{}", place.as_raw_fd()).as_bytes())?;
+    let (file, none) = (c_string(file)?, std::ptr::null());
+    // SAFETY: C strings that outlive the call; type and data are not read for a bind mount.
+    check(unsafe { mount(file.as_ptr(), target.as_ptr(), none, MS_BIND, none.cast()) }).map(drop)
 }

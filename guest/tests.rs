@@ -36,6 +36,7 @@ fn orders(exec: &str, args: &[&str]) -> Orders {
         root: None,
         settle: false,
         mounts: Vec::new(),
+        nics: Vec::new(),
         exec: exec.as_bytes().to_vec(),
         args: bytes(args),
         env: bytes(&["PATH=/usr/bin:/bin"]),
@@ -225,7 +226,7 @@ fn a_guest_that_cannot_be_prepared_is_told() {
     let missing = format!("orders in {name}: ENOENT: No such file or directory");
     assert_failed(&start(&[file.as_ref()]), 125, &missing);
     fs::write(&file, "#!/bin/sh\n").unwrap();
-    let foreign = format!("orders in {name}: they do not begin with the line `krundl-orders 3`");
+    let foreign = format!("orders in {name}: they do not begin with the line `krundl-orders 4`");
     assert_failed(&start(&[file.as_ref()]), 125, &foreign);
     // What the kernel appends to the command line is no reason to fail.
     fs::write(&file, shell("exit 4").encode()).unwrap();

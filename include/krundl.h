@@ -84,6 +84,10 @@ enum krundl_status
      */
     KRUNDL_STATUS_HELPER_FAILED = 302,
     /**
+     * A program that krundl starts for a network card could not be started, or ended before it served.
+     */
+    KRUNDL_STATUS_NETWORK = 303,
+    /**
      * One of libkrun's functions refused.
      */
     KRUNDL_STATUS_CALL = 400,
@@ -528,7 +532,7 @@ typedef struct krundl_nic {
      */
     bool vfkit;
     /**
-     * Whether libkrun's init asks for an address with DHCP.
+     * Whether krundl's program in the guest asks for an address with DHCP.
      */
     bool dhcp;
 } krundl_nic;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::capabilities::Capabilities;
 use crate::error::{Attempt, AttemptError, AttemptKind, Ended, Error, Result, Words};
 use crate::helper::wire::{Inbox, Request, Status};
-use crate::helper::{Helper, Running, start_to_probe};
+use crate::helper::{Helper, Running, child_ends_within, start_to_probe};
 use crate::library::{Environment, Options, SkippedCandidate};
 
 /// What to probe, and how long it may take.
@@ -262,7 +262,7 @@ impl Child {
     fn end(mut self, timeout: Duration) -> Ended {
         use std::os::unix::process::ExitStatusExt;
         // The end of its statuses need not be its own: a library may have closed them, and hang.
-        if self.timed_out.is_none() && !self.running.ends_within(timeout) {
+        if self.timed_out.is_none() && !child_ends_within(&self.running.child, timeout) {
             self.timed_out = Some(timeout);
         }
         if self.timed_out.is_some() {

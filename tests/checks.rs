@@ -1,6 +1,7 @@
 //! What the host says about each part of a spec, and that nothing stands in the way of a good one.
 
 use std::fs;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
@@ -240,9 +241,113 @@ fn somebody_must_listen_on_the_socket_of_a_card_and_nobody_connects_to_find_out(
     }
     host.bad(nic(json!({"tap": "a-name-of-16-byte"})), &[("nics[0].tap", "15")]);
     let second = json!({"nics": [
-        {"unixgram": host.path("gvproxy")}, {"unixgram": host.path("gvproxy"), "dhcp": true, "mac": "5a:94:ef:e4:0c:ee"},
+        {"unixgram": host.path("gvproxy")}, {"unixgram": host.path("gvproxy"), "mac": "5a:94:ef:e4:0c:ee"},
     ]});
-    host.bad(second, &[("nics[1].dhcp", "first card"), ("nics[1].mac", "nics[0]")]);
+    host.bad(second, &[("nics[1].mac", "nics[0]")]);
+}
+
+#[test]
+fn a_passt_of_ones_own_needs_its_program_and_ports_that_are_free() {
+    let host = Host::new();
+    let program = host.file("passt", "#!/bin/sh\n");
+    let passt = |ports: Value| json!({"nics": [{"passt": {"program": program, "ports": ports}}]});
+    host.bad(passt(json!([])), &[("nics[0].passt.program", "no program that can be run")]);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    host.good(passt(json!([{"guest": 22}, {"guest": 22, "protocol": "udp"}])));
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    host.good(passt(json!([{"host": tcp, "guest": 22}, {"host": udp, "guest": 53, "protocol": "udp"}])));
+    let _tcp = TcpListener::bind(("127.0.0.1", tcp)).unwrap();
+    let _udp = UdpSocket::bind(("127.0.0.1", udp)).unwrap();
+    host.bad(
+        passt(json!([
+            {"host": tcp, "guest": 22, "address": "0.0.0.0"}, {"host": udp, "guest": 53, "protocol": "udp"},
+            {"guest": 0}, {"host": 1, "guest": 1, "address": "192.0.2.77"}, {"host": tcp, "guest": 23},
+        ])),
+        &[
+            ("nics[0].passt.ports[2].guest", "0"),
+            ("nics[0].passt.ports[0].host", &format!("tcp 0.0.0.0:{tcp} is in use on this host")),
+            ("nics[0].passt.ports[1].host", &format!("udp 127.0.0.1:{udp} is in use on this host")),
+            ("nics[0].passt.ports[3].host", "192.0.2.77 is no address of this host"),
+            ("nics[0].passt.ports[4].host", "is also that of nics[0].passt.ports[0].host"),
+        ],
+    );
+    // One card has one way out.
+    let both = json!([{"passt": {"program": program}, "tap": "tap0"}]);
+    let problems = host.problems(json!({"nics": both}));
+    assert!(problems.iter().any(|problem| problem.contains("exactly one of passt, unixstream")), "{problems:?}");
+}
+
+#[test]
+fn the_address_of_a_card_is_one_cards_and_somebody_in_the_guest_sets_it() {
+    let host = Host::new();
+    let _server = UnixDatagram::bind(host.path("gvproxy")).unwrap();
+    let card = |fields: Value| {
+        let mut card = json!({"unixgram": host.path("gvproxy")});
+        card.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"nics": [card]})
+    };
+    for good in ["192.0.2.7/24", "10.0.0.1/8", "192.0.2.7/32", "192.0.2.6/31", "10.255.255.254/8"] {
+        host.good(card(json!({"address": good, "gateway": "192.0.2.1", "dns": ["192.0.2.53", "fd00::1"]})));
+    }
+    for bad in [
+        "192.0.2.7",
+        "192.0.2.7/33",
+        "192.0.2.7/0",
+        "192.0.2.7/024",
+        "192.0.2.7/+24",
+        "192.0.2.0/24",
+        "192.0.2.255/24",
+        "127.0.0.1/8",
+        "224.0.0.1/24",
+        "fd00::1/64",
+        "0.0.0.0/32",
+        "255.255.255.255/32",
+        "/24",
+        "",
+    ] {
+        host.bad(card(json!({"address": bad})), &[("nics[0].address", "192.0.2.7/24")]);
+    }
+    host.good(card(json!({"dhcp": true, "dns": []})));
+    host.bad(
+        card(json!({"dhcp": true, "address": "192.0.2.7/24", "gateway": "192.0.2.1"})),
+        &[("nics[0].address", "DHCP"), ("nics[0].gateway", "DHCP")],
+    );
+    host.bad(card(json!({"gateway": "192.0.2.1"})), &[("nics[0].gateway", "takes an address")]);
+    host.bad(card(json!({"dns": ["192.0.2.1"]})), &[("nics[0].dns", "takes an address")]);
+    let passt = |fields: Value| {
+        let mut card = json!({"passt": {"program": "/bin/true"}});
+        card.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"nics": [card]})
+    };
+    host.good(passt(json!({"address": "192.0.2.1/24"})));
+    host.good(passt(json!({"gateway": "10.0.2.99", "dhcp": true})));
+    host.bad(passt(json!({"address": "192.0.2.1/32"})), &[("nics[0].gateway", "is required")]);
+    host.bad(passt(json!({"gateway": "10.0.2.15"})), &[("nics[0].gateway", "own address")]);
+    // An init of its own does it by itself; a passt is told what to say to it.
+    let kernel = host.path("vmlinux");
+    fs::copy("/bin/true", &kernel).unwrap();
+    let own = |nics: Value| {
+        let mut spec = nics;
+        spec["kernel"] = json!({"path": kernel, "cmdline": "console=hvc0 root=/dev/vda rw"});
+        spec["exec"] = Value::Null;
+        spec["root"] = Value::Null;
+        spec
+    };
+    host.good(own(passt(json!({"address": "192.0.2.7/24", "dns": ["192.0.2.1"]}))));
+    host.bad(
+        own(card(json!({"address": "192.0.2.7/24", "optional": true}))),
+        &[("nics[0].address", "sets up its network itself"), ("nics[0].optional", "sets up its network itself")],
+    );
+    host.bad(own(passt(json!({"dhcp": true}))), &[("nics[0].dhcp", "sets up its network itself")]);
+}
+
+#[test]
+fn a_missing_passt_says_how_to_get_it() {
+    let host = Host::new();
+    let checked = host.check(json!({"nics": [{"passt": {"program": host.path("none")}}]}));
+    let fix = checked.problems[0].fix.clone().unwrap();
+    assert!(fix.contains("apt-get install passt"), "{fix}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ const (
 	HelperNotFound    Status = C.KRUNDL_STATUS_HELPER_NOT_FOUND
 	HelperMismatch    Status = C.KRUNDL_STATUS_HELPER_MISMATCH
 	HelperFailed      Status = C.KRUNDL_STATUS_HELPER_FAILED
+	Network           Status = C.KRUNDL_STATUS_NETWORK
 	Call              Status = C.KRUNDL_STATUS_CALL
 	Start             Status = C.KRUNDL_STATUS_START
 	Crashed           Status = C.KRUNDL_STATUS_CRASHED

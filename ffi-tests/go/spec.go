@@ -154,6 +154,18 @@ type Exec struct {
 	Workdir Text `json:"workdir,omitempty"`
 }
 
+// A port of the host that leads to one of the guest.
+type Forward struct {
+	// Its number in the guest.
+	Guest uint16 `json:"guest"`
+	// The host's IPv4 address on which it is open: only this host reaches the default, 127.0.0.1; 0.0.0.0 is all.
+	Address string `json:"address,omitempty"`
+	// Its number on the host; 0, the default, for any that is free when the VM starts: the running VM tells which.
+	Host uint16 `json:"host,omitempty"`
+	// TCP or UDP.
+	Protocol Protocol `json:"protocol,omitempty"`
+}
+
 // A graphics card. libkrun must be built with gpu.
 type GPU struct {
 	// Size of the window for shared memory in MiB; libkrun's default (8 GiB) where absent.
@@ -261,14 +273,26 @@ const (
 	NetFeatureHostUfo   NetFeature = "host_ufo"
 )
 
-// A network card: exactly one of unixstream, unixgram and tap. With any there is no TSI.
+// A network card: exactly one of passt, unixstream, unixgram and tap. With any there is no TSI.
 type NIC struct {
-	// Whether libkrun's init asks for an address with DHCP: the first card only, and from libkrun 1.18.0 on.
+	// The card's IPv4 address and the length of its network's prefix, 192.0.2.7/24: krundl's program in the guest sets
+	// it. With passt also what that serves, 10.0.2.15/24 where absent.
+	Address string `json:"address,omitempty"`
+	// Whether krundl's program in the guest asks for all that with DHCP.
 	DHCP bool `json:"dhcp,omitempty"`
+	// The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with passt this
+	// host's.
+	Dns *[]string `json:"dns,omitempty"`
 	// What is offered to the guest's driver; libkrun's usual set where absent.
 	Features *[]NetFeature `json:"features,omitempty"`
+	// The way out of that network. With passt the network's first address, or the second if the first is the guest's.
+	Gateway string `json:"gateway,omitempty"`
 	// The hardware address, 5a:94:ef:e4:0c:ee and those following it where absent.
 	MAC string `json:"mac,omitempty"`
+	// Whether the workload runs although the card could not be set up; else that ends the VM.
+	Optional bool `json:"optional,omitempty"`
+	// A passt of its own: krundl starts it before the VM, and it ends with the VM. Takes no root.
+	Passt *Passt `json:"passt,omitempty"`
 	// The name of a tap interface of the host.
 	Tap string `json:"tap,omitempty"`
 	// The datagram socket of a gvproxy or vmnet-helper.
@@ -308,6 +332,16 @@ type OverlayFile struct {
 	Text *Text `json:"text,omitempty"`
 }
 
+// A passt that krundl starts for a card. The guest reaches what this host reaches.
+type Passt struct {
+	// Whether the guest reaches what listens on this host's loopback (127.0.0.1), at the gateway's address.
+	HostLoopback bool `json:"host_loopback,omitempty"`
+	// Ports of the host that lead to ports of the guest. No other port of the guest is open on the host.
+	Ports []Forward `json:"ports,omitempty"`
+	// The program; searched in PATH where absent.
+	Program string `json:"program,omitempty"`
+}
+
 // A TCP port of the guest and its number on the host.
 type Port struct {
 	// Its number on the host.
@@ -315,6 +349,15 @@ type Port struct {
 	// Its number in the guest.
 	Guest uint16 `json:"guest"`
 }
+
+// What a port speaks.
+type Protocol string
+
+// The values of Protocol.
+const (
+	ProtocolTcp Protocol = "tcp"
+	ProtocolUdp Protocol = "udp"
+)
 
 // A resource limit of the workload.
 type Rlimit struct {

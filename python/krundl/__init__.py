@@ -34,6 +34,7 @@ from ._errors import (
     InvalidSpec,
     LibraryChanged,
     LibraryNotFound,
+    NetworkError,
     NeverUp,
     OsError,
     ReadinessUnknown,
@@ -100,7 +101,7 @@ __version__: str = _krundl.version()
 
 _ERRORS = (
     "CallError Crashed Error GenerationUnknown GuestLost GuestSetup HelperFailed HelperMismatch HelperNotFound"
-    " Internal InvalidArgument InvalidSpec LibraryChanged LibraryNotFound NeverUp OsError ReadinessUnknown StartError TimedOut Unsupported"
+    " Internal InvalidArgument InvalidSpec LibraryChanged LibraryNotFound NetworkError NeverUp OsError ReadinessUnknown StartError TimedOut Unsupported"
     " VmmFailed"
 )
 
@@ -146,6 +147,7 @@ if TYPE_CHECKING:
         "Levels",
         "LibraryChanged",
         "LibraryNotFound",
+        "NetworkError",
         "LibraryReport",
         "Mount",
         "NeverUp",

@@ -125,6 +125,13 @@ class HelperFailed(_Logged):
     name = "HelperFailed"
 
 
+class NetworkError(_Logged):
+    """A program that krundl starts for a network card could not be started, or ended before it served."""
+
+    code = 303
+    name = "Network"
+
+
 class CallError(_Logged):
     """One of libkrun's functions refused."""
 

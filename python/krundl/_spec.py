@@ -18,6 +18,7 @@ __all__ = [
     "DiskSync",
     "Display",
     "Exec",
+    "Forward",
     "Gpu",
     "HostPath",
     "Kernel",
@@ -30,7 +31,9 @@ __all__ = [
     "Overlay",
     "OverlayDir",
     "OverlayFile",
+    "Passt",
     "Port",
+    "Protocol",
     "Rlimit",
     "Root",
     "RootDisk",
@@ -68,6 +71,13 @@ DiskSync = Literal[
     "full",
 ]
 """What the flushes of a guest do to a disk."""
+
+
+Protocol = Literal[
+    "tcp",
+    "udp",
+]
+"""What a port speaks."""
 
 
 KernelFormat = Literal[
@@ -196,6 +206,20 @@ class Exec(Data):
 
 
 @dataclass(kw_only=True)
+class Forward(Data):
+    """A port of the host that leads to one of the guest."""
+
+    guest: int
+    """Its number in the guest."""
+    address: str = "127.0.0.1"
+    """The host's IPv4 address on which it is open: only this host reaches the default, 127.0.0.1; 0.0.0.0 is all."""
+    host: int = 0
+    """Its number on the host; 0, the default, for any that is free when the VM starts: the running VM tells which."""
+    protocol: Protocol = "tcp"
+    """TCP or UDP."""
+
+
+@dataclass(kw_only=True)
 class Gpu(Data):
     """A graphics card. libkrun must be built with gpu."""
 
@@ -245,15 +269,45 @@ class Mount(Data):
 
 
 @dataclass(kw_only=True)
-class Nic(Data):
-    """A network card: exactly one of `unixstream`, `unixgram` and `tap`. With any there is no TSI."""
+class Passt(Data):
+    """A passt that krundl starts for a card. The guest reaches what this host reaches."""
 
+    host_loopback: bool = False
+    """Whether the guest reaches what listens on this host's loopback (127.0.0.1), at the gateway's address."""
+    ports: list[Forward] = field(default_factory=list)
+    """Ports of the host that lead to ports of the guest. No other port of the guest is open on the host."""
+    program: str | None = None
+    """The program; searched in `PATH` where absent."""
+
+    _nested = {
+        "ports": ("list", Forward),
+    }
+
+
+@dataclass(kw_only=True)
+class Nic(Data):
+    """A network card: exactly one of `passt`, `unixstream`, `unixgram` and `tap`. With any there is no TSI."""
+
+    address: str | None = None
+    """The card's IPv4 address and the length of its network's prefix, `192.0.2.7/24`: krundl's program in the guest sets
+    it. With `passt` also what that serves, 10.0.2.15/24 where absent.
+    """
     dhcp: bool = False
-    """Whether libkrun's init asks for an address with DHCP: the first card only, and from libkrun 1.18.0 on."""
+    """Whether krundl's program in the guest asks for all that with DHCP."""
+    dns: list[str] | None = None
+    """The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with `passt` this
+    host's.
+    """
     features: list[NetFeature] | None = None
     """What is offered to the guest's driver; libkrun's usual set where absent."""
+    gateway: str | None = None
+    """The way out of that network. With `passt` the network's first address, or the second if the first is the guest's."""
     mac: str | None = None
     """The hardware address, `5a:94:ef:e4:0c:ee` and those following it where absent."""
+    optional: bool = False
+    """Whether the workload runs although the card could not be set up; else that ends the VM."""
+    passt: Passt | None = None
+    """A passt of its own: krundl starts it before the VM, and it ends with the VM. Takes no root."""
     tap: str | None = None
     """The name of a tap interface of the host."""
     unixgram: HostPath | None = None
@@ -262,6 +316,10 @@ class Nic(Data):
     """The stream socket on which a passt listens."""
     vfkit: bool = False
     """Whether the other end of `unixgram` waits for vfkit's first word, as gvproxy does."""
+
+    _nested = {
+        "passt": ("one", Passt),
+    }
 
 
 @dataclass(kw_only=True)

@@ -28,7 +28,7 @@ pub struct krundl_nic {
     pub features: *const *const c_char,
     /// Whether the other end of unixgram waits for vfkit's first word, as gvproxy does.
     pub vfkit: bool,
-    /// Whether libkrun's init asks for an address with DHCP.
+    /// Whether krundl's program in the guest asks for an address with DHCP.
     pub dhcp: bool,
 }
 
@@ -154,13 +154,18 @@ pub unsafe extern "C" fn krundl_spec_add_nic(spec: *mut krundl_spec, nic: *const
                 Some(features.map_err(|error| Error::argument(field("features"), error.to_string()))?)
             };
             let nic = Nic {
+                passt: None,
                 unixstream: optional_path(nic.unixstream),
                 unixgram: optional_path(nic.unixgram),
                 vfkit: nic.vfkit,
                 tap: optional_text(&field("tap"), nic.tap)?.map(str::to_owned),
                 mac: optional_text(&field("mac"), nic.mac)?.map(str::to_owned),
                 features,
+                address: None,
+                gateway: None,
+                dns: None,
                 dhcp: nic.dhcp,
+                optional: false,
             };
             spec.nics.push(nic);
             Ok(())

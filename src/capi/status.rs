@@ -27,6 +27,8 @@ pub enum krundl_status {
     HelperMismatch = 301,
     /// The helper could not be started, or stopped in the middle of a sentence.
     HelperFailed = 302,
+    /// A program that krundl starts for a network card could not be started, or ended before it served.
+    Network = 303,
     /// One of libkrun's functions refused.
     Call = 400,
     /// krun_start_enter came back instead of running the VM.
@@ -61,6 +63,7 @@ pub(super) const STATUSES: &[krundl_status] = &[
     krundl_status::HelperNotFound,
     krundl_status::HelperMismatch,
     krundl_status::HelperFailed,
+    krundl_status::Network,
     krundl_status::Call,
     krundl_status::Start,
     krundl_status::Crashed,

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::orders::{Channel as OrderChannel, OrderMount, OrderRoot, Orders};
-use crate::plan::{CHANNEL_NAME, Channel, Guest};
+use crate::orders::{Channel as OrderChannel, NicSetup as OrderNicSetup, OrderMount, OrderNic, OrderRoot, Orders};
+use crate::plan::{CHANNEL_NAME, Channel, Guest, NicSetup};
 
 /// krundl's program for the guest: static, for the guest's architecture, which is the host's.
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/krundl-guest"));
@@ -57,7 +57,26 @@ pub(super) fn orders(guest: &Guest) -> Vec<u8> {
                 create: mount.create,
                 read_only: mount.read_only,
                 overlay: mount.overlay,
-                options: Vec::new(),
+                options: if mount.dax { b"dax=always".to_vec() } else { Vec::new() },
+            })
+            .collect(),
+        nics: guest
+            .nics
+            .iter()
+            .map(|nic| OrderNic {
+                field: nic.field.clone().into_bytes(),
+                // It was made by the plan.
+                mac: super::one::address(&nic.mac).unwrap_or_default(),
+                setup: match nic.setup {
+                    NicSetup::Dhcp => OrderNicSetup::Dhcp,
+                    NicSetup::Static { address, prefix, gateway } => OrderNicSetup::Static {
+                        address: address.octets(),
+                        prefix,
+                        gateway: gateway.map_or([0; 4], |gateway| gateway.octets()),
+                    },
+                },
+                dns: nic.dns.as_ref().map(|dns| dns.iter().map(|server| server.to_string().into_bytes()).collect()),
+                optional: nic.optional,
             })
             .collect(),
         exec: bytes(&guest.exec),

@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod here;
+mod network;
 mod one;
 mod parent;
 mod probe;
@@ -84,7 +85,7 @@ fn numbered(numbers: &[RawFd]) -> io::Result<(OwnedFd, OwnedFd, Vec<OwnedFd>)> {
 
 /// The connection to the caller, which is standard input at first. What the caller has left open for others is not kept.
 fn connected() -> io::Result<OwnedFd> {
-    close_others();
+    close_inherited();
     let connection = rustix::io::fcntl_dupfd_cloexec(io::stdin(), libc::STDERR_FILENO + 1)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(connection)
@@ -92,7 +93,7 @@ fn connected() -> io::Result<OwnedFd> {
 
 /// Closes every descriptor but the standard ones. The caller of the run does it between fork and exec; that of a probe
 /// does not fork.
-fn close_others() {
+fn close_inherited() {
     const FIRST: RawFd = libc::STDERR_FILENO + 1;
     #[cfg(target_os = "linux")]
     // SAFETY: this process has just begun and has opened nothing itself; no memory is touched.

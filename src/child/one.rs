@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use super::bootstrap::{self, Share};
 use super::streams::Streams;
-use crate::plan::{Call, Content, Fd, Guest, Shared, Socket};
+use crate::plan::{Call, Content, Fd, Guest, NetSocket, Shared, Socket};
 use crate::spec::HostPath;
 use crate::symbols::Functions;
 
@@ -138,8 +138,12 @@ impl<'a> Caller<'a> {
                 made!(krun_add_vsock_port2(ctx, *port, path.as_ptr(), *listen))
             }
             Call::AddNetUnixstream { socket, mac, features, flags } => {
-                let (socket, mac) = (self.host_file(socket)?, address(mac)?);
-                made!(krun_add_net_unixstream(ctx, socket.as_ptr(), -1, mac.as_ptr(), *features, *flags))
+                let mac = address(mac)?;
+                let (path, fd) = match socket {
+                    NetSocket::Ours(fd) => (None, self.given(Some(*fd))?),
+                    NetSocket::Host(socket) => (Some(self.host_file(socket)?), -1),
+                };
+                made!(krun_add_net_unixstream(ctx, pointer(path.as_ref()), fd, mac.as_ptr(), *features, *flags))
             }
             Call::AddNetUnixgram { socket, mac, features, flags } => {
                 let (socket, mac) = (self.host_file(socket)?, address(mac)?);
@@ -150,9 +154,14 @@ impl<'a> Caller<'a> {
                 made!(krun_add_net_tap(ctx, name.as_ptr(), mac.as_ptr(), *features, *flags))
             }
             Call::SetPasstFd { socket } => {
-                let path = self.host_file(socket)?;
-                let stream = UnixStream::connect(std::ffi::OsStr::from_bytes(path.as_bytes()))?;
-                made!(krun_set_passt_fd(ctx, stream.into_raw_fd()))
+                let fd = match socket {
+                    NetSocket::Ours(fd) => self.given(Some(*fd))?,
+                    NetSocket::Host(socket) => {
+                        let path = self.host_file(socket)?;
+                        UnixStream::connect(std::ffi::OsStr::from_bytes(path.as_bytes()))?.into_raw_fd()
+                    }
+                };
+                made!(krun_set_passt_fd(ctx, fd))
             }
             Call::SetGvproxyPath { socket } => {
                 let socket = self.host_file(socket)?;
@@ -333,10 +342,10 @@ fn c_string(text: impl AsRef<[u8]>) -> Result<CString, NotMade> {
 }
 
 /// `5a:94:ef:e4:0c:ee` as bytes.
-fn address(text: &str) -> Result<[u8; 6], NotMade> {
+pub(super) fn address(text: &str) -> io::Result<[u8; 6]> {
     let bytes: Option<Vec<u8>> = text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect();
     let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-    Ok(bytes.ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?)
+    bytes.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 fn pointer(text: Option<&CString>) -> *const c_char {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use super::bootstrap::Share;
 use super::one::{Caller, NotMade};
 use super::streams::Streams;
-use super::{EXIT_FAILED, Reporter, exit, parent};
+use super::{EXIT_FAILED, Reporter, exit, network, parent};
 use crate::capabilities::Generation;
 use crate::helper::wire::{How, Status};
 use crate::library::reopen;
@@ -32,7 +32,7 @@ pub(super) fn run(plan: Plan, how: &How, extra: Vec<OwnedFd>, mut status: Report
 pub(super) unsafe fn carry_out(plan: &Plan, extra: Vec<OwnedFd>, say: &mut dyn FnMut(&Status)) -> Status {
     raise_descriptor_limit();
     let told = |call: &Call| matches!(call, Call::AddVirtioConsoleDefault { .. } | Call::SetConsoleOutput { .. });
-    let streams = match Streams::new(extra, plan.channel() != Channel::None, plan.calls.iter().any(told)) {
+    let mut streams = match Streams::new(extra, plan.channel() != Channel::None, plan.calls.iter().any(told)) {
         Ok(streams) => streams,
         Err(error) => return failed("arranging the standard streams", &error),
     };
@@ -40,6 +40,18 @@ pub(super) unsafe fn carry_out(plan: &Plan, extra: Vec<OwnedFd>, say: &mut dyn F
         && let Err(error) = drop_groups()
     {
         return failed("dropping the supplementary groups", &error);
+    }
+    for network in &plan.networks {
+        match network::start(network, streams.log()) {
+            Ok(serving) => {
+                streams.networks.push(serving.connection);
+                say(&Status::Network { pid: serving.pid, ports: serving.ports });
+            }
+            Err(reason) => {
+                let (field, program) = (network.field.clone(), network.program.clone());
+                return Status::NetworkFailed { field, program, reason };
+            }
+        }
     }
     let share = match make_share(plan) {
         Ok(share) => share,

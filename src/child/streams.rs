@@ -17,6 +17,8 @@ pub(super) struct Streams {
     log: OwnedFd,
     channel: Option<OwnedFd>,
     held: Vec<OwnedFd>,
+    /// Our ends of the connections to the networks.
+    pub(super) networks: Vec<OwnedFd>,
 }
 
 impl Streams {
@@ -30,7 +32,17 @@ impl Streams {
         let log = extra.next().ok_or(io::ErrorKind::InvalidInput)?;
         let channel = if has_channel { Some(extra.next().ok_or(io::ErrorKind::InvalidInput)?) } else { None };
         let held = extra.collect();
-        let mut streams = Streams { stdin: 0, stdout: 1, stderr: 2, _copies: Vec::new(), null: -1, log, channel, held };
+        let mut streams = Streams {
+            stdin: 0,
+            stdout: 1,
+            stderr: 2,
+            _copies: Vec::new(),
+            null: -1,
+            log,
+            channel,
+            held,
+            networks: Vec::new(),
+        };
         if told {
             let copies = [copy(io::stdin())?, copy(io::stdout())?, copy(io::stderr())?];
             [streams.stdin, streams.stdout, streams.stderr] = [0, 1, 2].map(|n: usize| copies[n].as_raw_fd());
@@ -47,6 +59,7 @@ impl Streams {
     pub(super) fn number(&self, fd: Fd) -> RawFd {
         match fd {
             Fd::Null => self.null,
+            Fd::Network(n) => self.networks.get(n as usize).map_or(-1, AsRawFd::as_raw_fd),
             Fd::Held(n) => self.held(n).unwrap_or(-1),
             Fd::Stdin => self.stdin,
             Fd::Stdout => self.stdout,
@@ -64,6 +77,11 @@ impl Streams {
         }
         // SAFETY: it is open for as long as this value lives, and borrowed for this call only.
         copy(unsafe { BorrowedFd::borrow_raw(number) })
+    }
+
+    /// Where libkrun's log and its own words go.
+    pub(super) fn log(&self) -> BorrowedFd<'_> {
+        self.log.as_fd()
     }
 
     /// The number of the n-th thing that the host checks kept open.

@@ -60,6 +60,8 @@ codes! {
     HelperMismatch = 301, fix "Install both from the same release.";
     /// The helper could not be started, or stopped in the middle of a sentence.
     HelperFailed = 302, fix "Its own words say why.";
+    /// A program that krundl starts for a network card could not be started, or ended before it served.
+    Network = 303, fix "Its own words say why.";
     /// One of libkrun's functions refused.
     Call = 400, fix "The errno and libkrun's words say why.";
     /// krun_start_enter came back instead of running the VM.

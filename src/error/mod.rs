@@ -112,6 +112,19 @@ pub enum Error {
         words: Words,
     },
 
+    /// A program that krundl starts for a network card could not be started, or ended before it served.
+    #[error("{field}: {} {reason}{}", .program.display(), words.of("its"))]
+    Network {
+        /// The field of the spec that asks for it, `nics[0].passt`.
+        field: String,
+        /// The program.
+        program: PathBuf,
+        /// What happened.
+        reason: String,
+        /// What it wrote.
+        words: Words,
+    },
+
     /// The library is not the one that was probed.
     #[error("{} changed between the probe and the launch: {reason}\nfix: probe again, then launch", .path.display())]
     LibraryChanged {
@@ -252,6 +265,7 @@ impl Error {
             Error::HelperNotFound { .. } => Code::HelperNotFound,
             Error::HelperMismatch { .. } => Code::HelperMismatch,
             Error::HelperFailed { .. } => Code::HelperFailed,
+            Error::Network { .. } => Code::Network,
             Error::LibraryChanged { .. } => Code::LibraryChanged,
             Error::Call { .. } => Code::Call,
             Error::Start { .. } => Code::Start,
@@ -316,10 +330,11 @@ impl Error {
         serde_json::to_string_pretty(&value).expect("an error is plain data")
     }
 
-    /// What libkrun, its process or the guest's kernel wrote, where that is part of the error.
+    /// What libkrun, its process, the guest's kernel or a network's program wrote, where that is part of the error.
     pub fn words(&self) -> Option<&Words> {
         match self {
             Error::HelperFailed { words, .. }
+            | Error::Network { words, .. }
             | Error::Call { words, .. }
             | Error::Start { words, .. }
             | Error::Crashed { words, .. }

@@ -45,6 +45,19 @@ impl Words {
         Words(clean)
     }
 
+    /// What a program for a network card wrote. passt complains of a missing system log at every line; and what was said
+    /// of several attempts need be read only once.
+    pub(crate) fn of_program(self) -> Words {
+        let complains = |line: &str| line.starts_with("Failed to send ") && line.ends_with(" bytes to syslog");
+        let mut lines: Vec<&str> = Vec::new();
+        for line in self.0.lines() {
+            if !complains(line) && !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        Words(lines.join("\n"))
+    }
+
     /// The text, lines separated by `\n`; empty when nothing was written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -74,17 +87,28 @@ fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
-/// Nothing when there are no words, else a clause of its own: `; it said:` and the indented lines.
+/// Nothing when there are no words, else a clause of its own: `; libkrun's words:` and the indented lines.
 impl std::fmt::Display for Words {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_empty() {
-            return Ok(());
+        self.of("libkrun's").fmt(f)
+    }
+}
+
+impl Words {
+    /// The same clause about another speaker: `its`.
+    pub(super) fn of<'w>(&'w self, whose: &'w str) -> impl std::fmt::Display + 'w {
+        struct Quoted<'w>(&'w Words, &'w str);
+        impl std::fmt::Display for Quoted<'_> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let Quoted(words, whose) = self;
+                if words.0.is_empty() {
+                    return Ok(());
+                }
+                write!(f, "; {whose} words:")?;
+                words.0.lines().try_for_each(|line| write!(f, "\n  | {line}"))
+            }
         }
-        write!(f, "; libkrun's words:")?;
-        for line in self.0.lines() {
-            write!(f, "\n  | {line}")?;
-        }
-        Ok(())
+        Quoted(self, whose)
     }
 }
 

@@ -11,4 +11,4 @@ pub(crate) mod wire;
 
 pub use find::{Helper, become_own_helper};
 pub(crate) use find::{Mode, Started, asks_for_program, started_as};
-pub(crate) use spawn::{Running, Spawn, start_to_probe};
+pub(crate) use spawn::{Running, Spawn, child_ends_within, close_others, ends_within, pidfd, start_to_probe};

@@ -49,27 +49,37 @@ pub(crate) struct Running {
     pub status: File,
 }
 
-impl Running {
-    /// Waits for its end, but not longer than `timeout`; `true` where the kernel cannot tell.
-    pub(crate) fn ends_within(&self, timeout: std::time::Duration) -> bool {
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::event::{PollFd, PollFlags, Timespec, poll};
-            use rustix::process::{Pid, PidfdFlags, pidfd_open};
-            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-            let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return true };
-            let deadline = std::time::Instant::now() + timeout;
-            loop {
-                let left = deadline.saturating_duration_since(std::time::Instant::now());
-                let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
-                match poll(&mut watched, Timespec::try_from(left).ok().as_ref()) {
-                    Err(rustix::io::Errno::INTR) => {}
-                    answer => return answer != Ok(0),
-                }
-            }
+/// A descriptor that becomes readable when the child's process ends; `None` where the kernel has none.
+pub(crate) fn pidfd(child: u32) -> Option<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        let pid = Pid::from_raw(i32::try_from(child).ok()?)?;
+        pidfd_open(pid, PidfdFlags::empty()).ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = child;
+        None
+    }
+}
+
+/// Waits for a child's end, but not longer than `timeout`; `true` where the kernel cannot tell.
+pub(crate) fn child_ends_within(child: &Child, timeout: std::time::Duration) -> bool {
+    pidfd(child.id()).is_none_or(|pidfd| ends_within(pidfd, timeout))
+}
+
+/// Waits for a process's end, but not longer than `timeout`.
+pub(crate) fn ends_within(pidfd: impl AsFd, timeout: std::time::Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let deadline = std::time::Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
+        match poll(&mut watched, Timespec::try_from(left).ok().as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            answer => return answer != Ok(0),
         }
-        #[cfg(not(target_os = "linux"))]
-        true
     }
 }
 
@@ -160,7 +170,7 @@ fn copy_above_standard(fd: &BorrowedFd<'_>) -> io::Result<OwnedFd> {
 
 /// Marks every descriptor but the standard ones to be closed by exec, also those that other code of this process
 /// opened without that mark.
-fn close_others() {
+pub(crate) fn close_others() {
     const FIRST: RawFd = libc::STDERR_FILENO + 1;
     #[cfg(target_os = "linux")]
     // SAFETY: sets a flag on this (forked) process's descriptors; no memory is touched.

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Attempt, Origin};
 use crate::library::{Firmware, Observation, Options};
-use crate::plan::Plan;
+use crate::plan::{OpenPort, Plan};
 
 /// Grows with every change of a message.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 /// The longest message, in bytes: arguments and environment take at most 1.5 MiB, and JSON may make six bytes of one.
 const MAX_MESSAGE: usize = 32 << 20;
 /// The longest first line, in bytes.
@@ -80,6 +80,22 @@ pub(crate) enum Status {
         what: String,
         /// The positive errno.
         errno: i32,
+    },
+    /// A program for a network card serves.
+    Network {
+        /// Its process. The helper is its parent and leaves it alone from now on.
+        pid: u32,
+        /// The ports that it has opened, as they are now.
+        ports: Vec<OpenPort>,
+    },
+    /// A program for a network card does not.
+    NetworkFailed {
+        /// The field of the spec that asks for it.
+        field: String,
+        /// The program.
+        program: std::path::PathBuf,
+        /// What happened.
+        reason: String,
     },
     /// The bootstrap share was made here; the caller removes it.
     Share {
@@ -297,6 +313,8 @@ mod tests {
             text().prop_map(|reason| Status::LibraryChanged { reason }),
             (text(), any::<i32>()).prop_map(|(what, errno)| Status::Failed { what, errno }),
             text().prop_map(|path| Status::Share { path: path.into() }),
+            any::<u32>().prop_map(|pid| Status::Network { pid, ports: Vec::new() }),
+            (text(), text()).prop_map(|(field, reason)| Status::NetworkFailed { field, program: "p".into(), reason }),
             any::<usize>().prop_map(|index| Status::Calling { index }),
             (any::<usize>(), any::<i32>()).prop_map(|(index, returned)| Status::Refused { index, returned }),
             Just(()).prop_map(|()| Status::Entered),

@@ -7,13 +7,13 @@ use super::channel::ChannelHost;
 use super::log::{Log, nonblocking};
 use super::options::{LaunchOptions, LogTarget, Stream};
 use super::prepare::Prepared;
-use super::state::{Progress, State, pidfd};
+use super::state::{Progress, State};
 use super::terminal::SavedTerminal;
 use super::vm::Vm;
 use super::wake::Wake;
 use crate::error::{Error, Result};
 use crate::helper::wire::{How, Inbox, Request};
-use crate::helper::{Helper, Running, Spawn};
+use crate::helper::{Helper, Running, Spawn, pidfd};
 use crate::plan::Call;
 
 /// Starts a VM. Returns when libkrun has been entered: every call before that was accepted. Whether the guest comes
@@ -76,7 +76,7 @@ pub fn start(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
 
     let Running { child, status } = running;
     Ok(Vm::new(State {
-        pidfd: pidfd(&child).map(Arc::new),
+        pidfd: pidfd(child.id()).map(Arc::new),
         child,
         helper,
         library,

@@ -17,9 +17,9 @@ use super::terminal::SavedTerminal;
 use super::wake::Wake;
 use crate::error::{Ended, Error, Result, Words};
 use crate::guest_words::Word;
-use crate::helper::Helper;
 use crate::helper::wire::{Inbox, Status};
-use crate::plan::Call;
+use crate::helper::{Helper, ends_within, pidfd};
+use crate::plan::{Call, OpenPort};
 use crate::symbols::Function;
 
 /// A descriptor that a thread may still wait on while another one is done with it.
@@ -59,6 +59,10 @@ pub(super) struct Progress {
     pub failure: Option<Status>,
     /// Its first words were not krundl's.
     pub foreign: Option<String>,
+    /// The programs that serve the network cards.
+    pub networks: Vec<OwnedFd>,
+    /// The ports that they have opened.
+    pub ports: Vec<OpenPort>,
 }
 
 impl State {
@@ -135,6 +139,7 @@ impl State {
                 Ok(Some(Status::Calling { index })) => self.progress.calling = Some(index),
                 Ok(Some(Status::Entered)) => self.progress.entered = true,
                 Ok(Some(Status::Share { path })) => self.share = Some(path),
+                Ok(Some(Status::Network { pid, ports })) => self.serves(pid, ports),
                 Ok(Some(other)) => self.progress.failure = Some(other),
                 Err(reason) => {
                     self.progress.foreign = Some(reason);
@@ -142,6 +147,15 @@ impl State {
                     return;
                 }
             }
+        }
+    }
+
+    fn serves(&mut self, pid: u32, ports: Vec<OpenPort>) {
+        self.progress.ports.extend(ports);
+        // As long as the VM's process lives, which leaves its child's status alone, the number is that child's.
+        let network = pidfd(pid);
+        if self.pidfd.as_ref().is_some_and(|vmm| !ends_within(vmm, Duration::ZERO)) {
+            self.progress.networks.extend(network);
         }
     }
 
@@ -163,6 +177,7 @@ impl State {
         // What it wrote last is still in the pipes.
         self.drain();
         self.remove_sockets();
+        self.end_networks();
         self.terminal = None;
         self.wake.news();
     }
@@ -178,6 +193,16 @@ impl State {
         let is_socket = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
         for path in self.sockets.drain(..).filter(|path| self.progress.entered && is_socket(path)) {
             let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// They end by themselves, as the other end of their connection is closed. Once the VM's end is told their ports are
+    /// to be free.
+    fn end_networks(&mut self) {
+        #[cfg(target_os = "linux")]
+        for network in self.progress.networks.drain(..) {
+            let _ = rustix::process::pidfd_send_signal(&network, rustix::process::Signal::KILL);
+            ends_within(&network, Duration::from_secs(5));
         }
     }
 
@@ -272,6 +297,12 @@ pub(crate) fn failure_of(last: &Status, calls: &[Call], library: &Path, process:
             }
         }
         Status::Returned { returned } => Error::Start { errno: returned.wrapping_neg(), words },
+        Status::NetworkFailed { field, program, reason } => Error::Network {
+            field: field.clone(),
+            program: program.clone(),
+            reason: reason.clone(),
+            words: words.of_program(),
+        },
         Status::LibraryChanged { reason } => Error::LibraryChanged { path: library.to_owned(), reason: reason.clone() },
         Status::Failed { what, errno } => {
             let reason = format!("{what}: {}", crate::errno::describe(*errno));
@@ -295,16 +326,4 @@ fn send(pidfd: Option<BorrowedFd<'_>>, pid: i32, signal: i32) -> io::Result<()> 
     let _ = pidfd;
     // SAFETY: sends a signal; no memory is touched.
     if unsafe { libc::kill(pid, signal) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-#[cfg(target_os = "linux")]
-pub(super) fn pidfd(child: &Child) -> Option<OwnedFd> {
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
-    let pid = Pid::from_raw(i32::try_from(child.id()).ok()?)?;
-    pidfd_open(pid, PidfdFlags::empty()).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn pidfd(_: &Child) -> Option<OwnedFd> {
-    None
 }

@@ -12,6 +12,7 @@ use super::outcome::Exit;
 use super::state::{State, Watched};
 use crate::error::{Error, Result};
 use crate::guest_words::{Request, Word};
+use crate::plan::OpenPort;
 
 /// A VM that runs, or has ended.
 ///
@@ -90,6 +91,14 @@ impl Vm {
     /// none. It stays this value's own.
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(|fd| fd.as_fd())
+    }
+
+    /// The ports of this host that lead to the guest through a network card's own program: known as soon as libkrun has
+    /// been entered, each with its number, also where the spec left that open.
+    pub fn ports(&self) -> Vec<OpenPort> {
+        let mut state = self.state();
+        state.drain();
+        state.progress.ports.clone()
     }
 
     /// Takes the write end of the workload's standard input, where it is [`super::Stream::Piped`].

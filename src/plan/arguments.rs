@@ -22,6 +22,8 @@ pub enum Fd {
     Channel,
     /// One of those that the host checks kept open, by its number there.
     Held(u32),
+    /// Our end of the connection to one of the plan's networks, by its number there.
+    Network(u32),
 }
 
 /// Contents of a file that is laid over a share.
@@ -71,4 +73,14 @@ pub enum Socket {
     Ours(Fd),
     /// A name in a directory that was checked.
     Host(HostSocket),
+}
+
+/// What a network card is connected to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum NetSocket {
+    /// A connection that the child has.
+    Ours(Fd),
+    /// A socket that was checked.
+    Host(HostPath),
 }

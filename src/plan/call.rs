@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::arguments::{Content, Fd, Shared, Socket};
+use super::arguments::{Content, Fd, NetSocket, Shared, Socket};
 use crate::spec::HostPath;
 use crate::symbols::Function;
 
@@ -64,14 +64,14 @@ pub enum Call {
     #[serde(rename = "krun_add_vsock_port2")]
     AddVsockPort2 { port: u32, socket: Socket, listen: bool },
     #[serde(rename = "krun_add_net_unixstream")]
-    AddNetUnixstream { socket: HostPath, mac: String, features: u32, flags: u32 },
+    AddNetUnixstream { socket: NetSocket, mac: String, features: u32, flags: u32 },
     #[serde(rename = "krun_add_net_unixgram")]
     AddNetUnixgram { socket: HostPath, mac: String, features: u32, flags: u32 },
     #[serde(rename = "krun_add_net_tap")]
     AddNetTap { name: String, mac: String, features: u32, flags: u32 },
-    /// The child connects to the socket and gives libkrun the connection.
+    /// libkrun is given a connection; where there is only a socket, the child connects to it.
     #[serde(rename = "krun_set_passt_fd")]
-    SetPasstFd { socket: HostPath },
+    SetPasstFd { socket: NetSocket },
     #[serde(rename = "krun_set_gvproxy_path")]
     SetGvproxyPath { socket: HostPath },
     #[serde(rename = "krun_set_net_mac")]

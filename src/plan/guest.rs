@@ -1,5 +1,7 @@
 //! What krundl's program in the guest is to do.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Text;
@@ -17,6 +19,9 @@ pub struct Guest {
     pub root_on_disk: bool,
     /// What it mounts, parents before children.
     pub mounts: Vec<GuestMount>,
+    /// The network cards that it sets up.
+    #[serde(default)]
+    pub nics: Vec<GuestNic>,
     /// The workload's program.
     pub exec: Text,
     /// Its arguments, without its name.
@@ -54,6 +59,42 @@ pub struct GuestMount {
     /// Whether a layer in the guest's memory lies over it and takes what is written.
     #[serde(default)]
     pub overlay: bool,
+    /// Whether files are read and written through the share's DAX window. The guest has to ask for it (`dax=always`): by
+    /// itself its driver goes by a word of the host's per file, which libkrun never gives.
+    #[serde(default)]
+    pub dax: bool,
+}
+
+/// A network card and how it is set up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestNic {
+    /// The spec's card, `nics[0]`.
+    pub field: String,
+    /// Its hardware address, by which the guest finds it.
+    pub mac: String,
+    /// How it gets its address.
+    pub setup: NicSetup,
+    /// The name servers; `None`: those that DHCP names.
+    pub dns: Option<Vec<IpAddr>>,
+    /// Whether the workload runs although this fails.
+    pub optional: bool,
+}
+
+/// How a network card gets its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NicSetup {
+    /// This one.
+    Static {
+        /// The address.
+        address: Ipv4Addr,
+        /// The length of its network's prefix in bits.
+        prefix: u8,
+        /// The way out.
+        gateway: Option<Ipv4Addr>,
+    },
+    /// The one that a DHCP server gives.
+    Dhcp,
 }
 
 /// The way from the guest's program to the host.

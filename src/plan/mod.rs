@@ -7,6 +7,7 @@ mod call;
 mod devices;
 mod guest;
 pub mod ledger;
+mod network;
 mod one;
 mod text;
 
@@ -14,9 +15,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use arguments::{Content, Fd, Shared, Socket};
+pub use arguments::{Content, Fd, NetSocket, Shared, Socket};
 pub use call::Call;
-pub use guest::{CHANNEL_NAME, CHANNEL_PORT, Channel, Guest, GuestMount, GuestRoot};
+pub use guest::{CHANNEL_NAME, CHANNEL_PORT, Channel, Guest, GuestMount, GuestNic, GuestRoot, NicSetup};
+pub use network::{Network, OpenPort};
 
 use crate::capabilities::{Capabilities, Generation};
 use crate::error::{Problem, ProblemKind};
@@ -34,6 +36,9 @@ pub struct Plan {
     pub firmware: Option<PathBuf>,
     /// The language that the calls are in.
     pub generation: Generation,
+    /// What is started before libkrun is opened, for the network cards.
+    #[serde(default)]
+    pub networks: Vec<Network>,
     /// The calls.
     pub calls: Vec<Call>,
     /// What krundl's program in the guest does; `None` where it does not run: firmware and confidential guests boot

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Guest, Plan};
+use super::{Guest, NicSetup, Plan};
 
 /// The library, each call on a numbered line, and what happens in the guest and at the end.
 impl fmt::Display for Plan {
@@ -10,6 +10,18 @@ impl fmt::Display for Plan {
         writeln!(f, "library: {}", self.library.display())?;
         if let Some(firmware) = &self.firmware {
             writeln!(f, "firmware, loaded first: {}", firmware.display())?;
+        }
+        for network in &self.networks {
+            writeln!(
+                f,
+                "started first, for {}: {} {}",
+                network.field,
+                network.program.display(),
+                network.args.join(" ")
+            )?;
+            for port in &network.ports {
+                writeln!(f, "     {port}")?;
+            }
         }
         for (n, call) in self.calls.iter().enumerate() {
             writeln!(f, "{:>3}. {call}", n + 1)?;
@@ -39,6 +51,18 @@ fn in_guest(guest: &Guest, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let make = if mount.create { ", which it makes where it is missing" } else { "" };
         let mode = if mount.read_only { "ro" } else { "rw" };
         writeln!(f, "     mount -t virtiofs -o {mode} {} {}{make}", mount.tag, mount.path)?;
+    }
+    for nic in &guest.nics {
+        write!(f, "     network card {}: ", nic.mac)?;
+        match nic.setup {
+            NicSetup::Dhcp => write!(f, "address by DHCP")?,
+            NicSetup::Static { address, prefix, gateway } => {
+                write!(f, "address {address}/{prefix}")?;
+                gateway.map_or(Ok(()), |gateway| write!(f, ", gateway {gateway}"))?;
+            }
+        }
+        let servers = nic.dns.iter().flatten().map(|server| format!(", name server {server}"));
+        writeln!(f, "{}", servers.collect::<String>())?;
     }
     writeln!(f, "     cd {}", guest.workdir)?;
     let words: Vec<String> = std::iter::once(&guest.exec).chain(&guest.args).map(|word| format!("{word:?}")).collect();

@@ -50,6 +50,9 @@ fn details(error: &Error) -> Value {
             json!({"helper": helper.to_string_lossy(), "caller": caller.to_string_lossy(), "reason": reason})
         }
         Error::HelperFailed { helper, reason, .. } => json!({"helper": helper.to_string_lossy(), "reason": reason}),
+        Error::Network { field, program, reason, .. } => {
+            json!({"field": field, "program": program.to_string_lossy(), "reason": reason})
+        }
         Error::Call { args, .. } => json!({"args": args}),
         Error::Start { .. } => json!({}),
         Error::Crashed { ended, .. } | Error::NeverUp { ended, .. } | Error::GuestLost { ended, .. } => {

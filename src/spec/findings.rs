@@ -81,8 +81,14 @@ pub struct Findings {
     pub overlay_files: Vec<Option<HostPath>>,
     /// The disks; a qcow2 or vmdk image has no descriptor.
     pub disks: Vec<HostPath>,
-    /// The sockets of the network cards; empty for a tap interface.
+    /// The sockets of the network cards, or the programs that are started for them; empty for a tap interface.
     pub nics: Vec<HostPath>,
+    /// Whether the root has an /etc/resolv.conf; `None` on a disk, where nobody can look.
+    #[serde(default)]
+    pub resolv_conf: Option<bool>,
+    /// The name servers that the host asks, as far as a guest can reach them as well.
+    #[serde(default)]
+    pub resolvers: Vec<std::net::IpAddr>,
     /// The sockets of the vsock ports.
     pub vsock: Vec<HostSocket>,
     /// The console's file.

@@ -67,11 +67,13 @@ pub fn mount_commands(mount: &Mount, layout: &Layout) -> Result<Vec<String>> {
             "write it as the guest sees it, /workspace for example",
         ));
     }
+    // Without the option the window is there and not used.
+    let dax = if mount.dax_mib == 0 { "" } else { ",dax=always" };
     let (place, source) = (quoted(&mount.guest), quoted(tag));
     Ok(match layout {
         Layout::Direct => {
             let mode = if mount.read_only { "ro" } else { "rw" };
-            vec![format!("mkdir -p -- {place}"), format!("mount -t virtiofs -o {mode} -- {source} {place}")]
+            vec![format!("mkdir -p -- {place}"), format!("mount -t virtiofs -o {mode}{dax} -- {source} {place}")]
         }
         Layout::Overlay(paths) => {
             let of = |path: &str| path.replace("{tag}", tag);
@@ -81,7 +83,7 @@ pub fn mount_commands(mount: &Mount, layout: &Layout) -> Result<Vec<String>> {
             let lower = quoted(&lower);
             vec![
                 format!("mkdir -p -- {lower} {} {} {place}", quoted(&upper), quoted(&work)),
-                format!("mount -t virtiofs -o ro -- {source} {lower}"),
+                format!("mount -t virtiofs -o ro{dax} -- {source} {lower}"),
                 format!("mount -t overlay -o {} -- overlay {place}", quoted(&options)),
             ]
         }
@@ -141,6 +143,10 @@ mod tests {
                  workdir=/tmp/.smolvm-ws-ws-work -- overlay /workspace",
             ]
         );
+        let with_dax = Mount { dax_mib: 2, ..mount("/workspace", Some("ws"), true) };
+        assert_eq!(commands(&with_dax)[1], "mount -t virtiofs -o ro,dax=always -- ws /mnt/.smolvm-ws-ws");
+        let direct = mount_commands(&with_dax, &Layout::Direct).unwrap();
+        assert_eq!(direct[1], "mount -t virtiofs -o ro,dax=always -- ws /workspace");
         let direct = mount_commands(&mount("/w", Some("ws"), true), &Layout::Direct).unwrap();
         assert_eq!(direct[1], "mount -t virtiofs -o ro -- ws /w");
     }

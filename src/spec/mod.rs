@@ -3,6 +3,7 @@
 mod check;
 mod findings;
 mod guest_side;
+mod host_port;
 mod kernel;
 mod model;
 mod mountpoint;
@@ -12,10 +13,11 @@ mod text;
 pub use check::{Checked, check};
 pub use findings::{Ends, Findings, HostPath, HostSocket, KernelFinding, MountFinding};
 pub use guest_side::{FILESYSTEMS, Layout, OverlayPaths, missing_filesystems, mount_commands};
+pub(crate) use host_port::reserve;
 pub use model::{
-    Console, ConsolePort, DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Display, Exec, Gpu, Kernel, KernelConsole,
-    KernelFormat, LogLevel, Mount, NetFeature, Nic, Overlay, OverlayDir, OverlayFile, Port, Rlimit, Root, RootDisk,
-    Semantics, Serial, Tee, Tsi, VmSpec, Vsock, VsockPort,
+    Addressing, Console, ConsolePort, DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Display, Exec, Forward, Gpu, Kernel,
+    KernelConsole, KernelFormat, LogLevel, Mount, NetFeature, Nic, Overlay, OverlayDir, OverlayFile, Passt, Port,
+    Protocol, Rlimit, Root, RootDisk, Semantics, Serial, Tee, Tsi, VmSpec, Vsock, VsockPort,
 };
 pub use mountpoint::MountPoint;
 pub use parse::{Parsed, parse};

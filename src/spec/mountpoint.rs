@@ -44,7 +44,15 @@ pub(super) fn find(base: BorrowedFd<'_>, path: &str) -> Result<MountPoint, Strin
 
 /// Type of what `path` leads to below `base`; never leaves `base`.
 pub(super) fn lookup(base: BorrowedFd<'_>, path: &str) -> Result<FileType, Errno> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    look(base, path, OFlags::PATH | OFlags::CLOEXEC)
+}
+
+/// Whether there is anything by that name below `base`, be it a link that leads nowhere.
+pub(super) fn is_there(base: BorrowedFd<'_>, path: &str) -> bool {
+    look(base, path, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW).is_ok()
+}
+
+fn look(base: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<FileType, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let found = match rustix::fs::openat2(base, path, flags, Mode::empty(), resolve) {
         // Kernels before 5.6 and some sandboxes: links are then followed on the host's side, which can only

@@ -104,7 +104,7 @@ pub fn an_overlay_takes_what_is_written_and_the_hosts_files_stay(stage: &Stage) 
 }
 
 pub fn a_dax_window_works_with_the_fragments_of_dax(stage: &Stage) {
-    const SCRIPT: &str = "umount /workspace && mount -t virtiofs -o dax=always share /workspace &&
+    const SCRIPT: &str = "grep ' /workspace ' /proc/mounts | grep -q dax=always &&
         /workspace/busybox echo through the window && echo written > /workspace/g";
     let dir = stage.dir("dir");
     fs::copy(stage.root.join("bin/busybox"), dir.join("busybox")).unwrap();

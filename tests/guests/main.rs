@@ -48,7 +48,7 @@ const CASES: &[Case] = cases! {
         cat_prints_exactly_the_hosts_bytes,
         both_sides_see_what_the_other_writes,
         many_mounts_nested_and_on_new_mount_points,
-        a_dax_window_is_there_where_it_was_asked_for,
+        a_dax_window_is_used_where_it_was_asked_for,
         what_was_checked_is_mounted_although_its_name_leads_elsewhere,
     },
     readonly::{

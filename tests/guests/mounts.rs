@@ -93,8 +93,11 @@ pub fn many_mounts_nested_and_on_new_mount_points(stage: &Stage) {
 }
 
 /// `dax=always` is refused where there is no window. Running a program maps it.
-pub fn a_dax_window_is_there_where_it_was_asked_for(stage: &Stage) {
+pub fn a_dax_window_is_used_where_it_was_asked_for(stage: &Stage) {
     const SCRIPT: &str = "
+        grep ' /workspace ' /proc/mounts | grep -c dax=always
+        grep ' /mnt ' /proc/mounts | grep -c dax
+        grep ' / ' /proc/mounts | grep -c dax=always
         for tag in with without; do
             umount /mnt
             mount -t virtiofs -o dax=always $tag /mnt && /mnt/busybox echo $tag && echo written > /mnt/g
@@ -105,6 +108,7 @@ pub fn a_dax_window_is_there_where_it_was_asked_for(stage: &Stage) {
         fs::copy(stage.root.join("bin/busybox"), dir.join("busybox")).unwrap();
     }
     let mut spec = stage.spec(SCRIPT);
+    spec.root.as_mut().unwrap().dax_mib = 128;
     spec.mounts = vec![
         Mount { tag: Some("with".to_owned()), dax_mib: 128, ..mount(&dirs[0], "/workspace") },
         Mount { tag: Some("without".to_owned()), ..mount(&dirs[1], "/mnt") },
@@ -113,7 +117,7 @@ pub fn a_dax_window_is_there_where_it_was_asked_for(stage: &Stage) {
     let stdout = all(guest.vm.take_stdout().unwrap());
     let stderr = all(guest.vm.take_stderr().unwrap());
     assert!(guest.vm.wait().unwrap().success());
-    assert_eq!(String::from_utf8_lossy(&stdout), "with\n", "{}", String::from_utf8_lossy(&stderr));
+    assert_eq!(String::from_utf8_lossy(&stdout), "1\n0\n1\nwith\n", "{}", String::from_utf8_lossy(&stderr));
     assert!(String::from_utf8_lossy(&stderr).contains("mounting without on /mnt failed: Invalid argument"));
     assert_eq!(fs::read_to_string(dirs[0].join("g")).unwrap(), "written\n");
 }

@@ -73,7 +73,7 @@ fn cards_get_their_socket_their_address_and_their_features() {
     let _passt = UnixListener::bind(path("passt")).unwrap();
     let _gvproxy = UnixDatagram::bind(path("gvproxy")).unwrap();
     let nics = json!({"nics": [
-        {"unixstream": path("passt"), "dhcp": true}, {"unixgram": path("gvproxy"), "vfkit": true, "features": []},
+        {"unixstream": path("passt")}, {"unixgram": path("gvproxy"), "vfkit": true, "features": []},
     ]});
     let connects = |kind: &str| {
         format!(
@@ -87,7 +87,7 @@ fn cards_get_their_socket_their_address_and_their_features() {
     let lab = Lab::new(&stub.start(up("exit 0\n")));
     launch(lab.prepare(nics), options()).unwrap().wait().unwrap();
     let args = |function: &str| lab.stub.calls_of(function)[0].args[2..].join(" ");
-    assert_eq!(args("krun_add_net_unixstream"), "-1 5a:94:ef:e4:0c:ee 19587 2");
+    assert_eq!(args("krun_add_net_unixstream"), "-1 5a:94:ef:e4:0c:ee 19587 0");
     assert_eq!(args("krun_add_net_unixgram"), "-1 5a:94:ef:e4:0c:ef 0 1");
     assert_eq!(lab.stub.calls_of("krun_set_port_map"), []);
 }

@@ -10,6 +10,7 @@ mod forks;
 mod here;
 mod leftovers;
 mod loops;
+mod networks;
 mod streams;
 mod threads;
 

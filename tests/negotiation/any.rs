@@ -89,11 +89,19 @@ fn string(schema: &Value, name: &str, taste: Taste) -> BoxedStrategy<String> {
     if let Some(pattern) = schema["pattern"].as_str() {
         return string_regex(pattern).unwrap().boxed();
     }
+    if schema["format"] == "ipv4" {
+        let any = any::<std::net::Ipv4Addr>().prop_map(|address| address.to_string());
+        return prop_oneof![Just("127.0.0.1".to_owned()), any].boxed();
+    }
+    if schema["format"] == "ip" {
+        return any::<std::net::IpAddr>().prop_map(|address| address.to_string()).boxed();
+    }
     if taste.wild {
         return any::<String>().prop_filter("no NUL", |text| !text.contains('\0')).boxed();
     }
     let words: &[&str] = match name {
         "guest" => &["/workspace", "/a", "/a/b", "/mnt/deep/er"],
+        "address" => &["192.0.2.7/24", "10.0.0.1/8"],
         "tag" => &["one", "two", "three", "four"],
         "cmdline" => &["console=hvc0 init=/init.krun rootfstype=virtiofs rw", "quiet"],
         _ => &["/srv/a", "/srv/b/c", "/srv/d", "/dev/null"],

@@ -3,7 +3,7 @@
 use krundl::capabilities::Capabilities;
 use krundl::library::{FeatureState, Observation};
 use krundl::plan::{Call, Channel, GuestRoot, ledger};
-use krundl::spec::MountPoint;
+use krundl::spec::{Findings, MountPoint};
 use krundl::symbols::{Feature, Function as F, FunctionSet};
 use krundl::{VmSpec, negotiate};
 use krundl_test_support::stubs::releases;
@@ -163,10 +163,10 @@ fn each_part_is_these_calls() {
         (port(false), vec!["krun_add_vsock_port port=7 socket=/s#60/a.sock"]),
         (port(true), vec!["krun_add_vsock_port2 listen=true port=7 socket=/s#60/a.sock"]),
         (
-            json!({"nics": [{"unixstream": "/s/passt", "dhcp": true}, {"tap": "tap0", "mac": "02:00:00:00:00:01"}]}),
+            json!({"nics": [{"unixstream": "/s/passt"}, {"tap": "tap0", "mac": "02:00:00:00:00:01"}]}),
             vec![
                 "krun_add_vsock tsi_features=0",
-                "krun_add_net_unixstream features=19587 flags=2 mac=5a:94:ef:e4:0c:ee socket=/s/passt#50",
+                "krun_add_net_unixstream features=19587 flags=0 mac=5a:94:ef:e4:0c:ee socket=/s/passt#50",
                 "krun_add_net_tap features=19587 flags=0 mac=02:00:00:00:00:01 name=tap0",
             ],
         ),
@@ -175,6 +175,14 @@ fn each_part_is_these_calls() {
             vec![
                 "krun_add_vsock tsi_features=0",
                 "krun_add_net_unixgram features=4097 flags=1 mac=5a:94:ef:e4:0c:ee socket=/s/gv#51",
+            ],
+        ),
+        (
+            json!({"nics": [{"passt": {"ports": [{"guest": 22}]}}, {"passt": {}}]}),
+            vec![
+                "krun_add_vsock tsi_features=0",
+                r#"krun_add_net_unixstream features=19587 flags=0 mac=5a:94:ef:e4:0c:ee socket={"network":0}"#,
+                r#"krun_add_net_unixstream features=19587 flags=0 mac=5a:94:ef:e4:0c:ef socket={"network":1}"#,
             ],
         ),
         (json!({"console": "none"}), vec!["krun_add_virtio_console_default error=null input=null output=null"]),
@@ -227,6 +235,33 @@ fn other_ports_are_closed_by_old_releases_only_and_a_promise_that_is_not_kept_is
         assert!(lines(&plan).contains(&r#"krun_set_port_map ports=["8080:80"]"#.to_owned()));
         assert!(plan.notes.iter().any(|note| note.contains(words)), "{release}: {:?}", plan.notes);
     }
+}
+
+#[test]
+fn a_passt_is_started_first_and_reaches_this_hosts_loopback_only_where_that_is_wished_for() {
+    let spec = spec(json!({"nics": [{"passt": {
+        "ports": [{"host": 2222, "guest": 22}, {"guest": 53, "protocol": "udp", "address": "0.0.0.0"}],
+        "host_loopback": true,
+    }}]}));
+    for release in ["1.14.0", "1.19.7"] {
+        let plan = plan(&spec, &library(release));
+        assert_eq!(
+            plan.to_string().lines().skip(1).take(3).collect::<Vec<_>>(),
+            [
+                "started first, for nics[0].passt: /usr/bin/passt --foreground --quiet --address 10.0.2.15 \
+                 --netmask 24 --gateway 10.0.2.2 --dns 192.0.2.53",
+                "     tcp 127.0.0.1:2222 -> guest port 22",
+                "     udp 0.0.0.0:any -> guest port 53",
+            ]
+        );
+    }
+    let mut findings = host(&spec);
+    findings.resolvers.clear();
+    let closed = self::spec(json!({"nics": [{"passt": {}}]}));
+    let plan = negotiate(&closed, &findings, &library("1.19.7")).unwrap();
+    let args = plan.networks[0].args.join(" ");
+    assert!(args.ends_with("--dns none --tcp-ports none --udp-ports none --no-map-gw"), "{args}");
+    assert!(plan.notes.iter().any(|note| note.contains("/etc/resolv.conf")), "{:?}", plan.notes);
 }
 
 #[test]
@@ -344,7 +379,6 @@ fn before_1_15_there_is_one_card_and_what_it_cannot_do_is_refused() {
     for (nic, field) in [
         (json!({"unixgram": "/s/gv"}), "nics[0].vfkit"),
         (json!({"unixstream": "/s/p", "features": ["csum"]}), "nics[0].features"),
-        (json!({"unixstream": "/s/p", "dhcp": true}), "nics[0].dhcp"),
         (json!({"tap": "tap0"}), "nics[0]"),
     ] {
         assert_eq!(fields(&card(nic.clone()), &old), [field], "{nic}");
@@ -360,13 +394,45 @@ fn before_1_15_there_is_one_card_and_what_it_cannot_do_is_refused() {
 }
 
 #[test]
-fn dhcp_is_judged_by_what_the_functions_prove() {
-    let card = spec(json!({"nics": [{"unixstream": "/s/passt", "dhcp": true}]}));
-    for (release, granted) in [("1.15.0", false), ("1.17.4", false), ("1.18.0", true), ("1.19.7", true)] {
-        assert_eq!(fields(&card, &library(release)).is_empty(), granted, "{release}");
-    }
-    let named = Observation { real_path: "/lib/libkrun.so.1.18.0".into(), ..library("1.17.4").observation };
-    assert_eq!(fields(&card, &Capabilities::judge(named)), ["nics[0].dhcp"], "a file name proves nothing");
+fn krundls_program_sets_up_the_cards_of_which_the_spec_says_how_with_any_release() {
+    let spec = spec(json!({"nics": [
+        {"passt": {}}, {"tap": "tap0", "address": "192.0.2.7/24", "dns": ["192.0.2.1"], "optional": true},
+        {"tap": "tap1", "dhcp": true}, {"tap": "tap2"}, {"passt": {}, "address": "10.9.8.1/28"},
+    ]}));
+    let plan = plan(&spec, &library("1.15.0"));
+    assert!(lines(&plan).iter().filter(|line| line.contains("_net_")).all(|line| line.contains("flags=0")));
+    let shown: Vec<String> =
+        plan.to_string().lines().filter_map(|line| Some(line.split_once("network card ")?.1.to_owned())).collect();
+    assert_eq!(
+        shown,
+        [
+            "5a:94:ef:e4:0c:ee: address 10.0.2.15/24, gateway 10.0.2.2, name server 192.0.2.53",
+            "5a:94:ef:e4:0c:ef: address 192.0.2.7/24, name server 192.0.2.1",
+            "5a:94:ef:e4:0c:f0: address by DHCP",
+            "5a:94:ef:e4:0c:f2: address 10.9.8.1/28, gateway 10.9.8.2, name server 192.0.2.53",
+        ]
+    );
+    assert!(plan.networks[1].args.join(" ").contains("--address 10.9.8.1 --netmask 28 --gateway 10.9.8.2"));
+    let cards = plan.guest.unwrap().nics;
+    assert_eq!(cards.iter().map(|card| card.optional).collect::<Vec<_>>(), [false, true, false, false]);
+}
+
+#[test]
+fn name_servers_need_a_file_to_be_laid_over() {
+    let root = |read_only: bool| json!({"dir": "/srv/root", "read_only": read_only});
+    let card = |dns: Value, read_only| spec(json!({"nics": [{"passt": {}, "dns": dns}], "root": root(read_only)}));
+    let negotiated = |spec: &VmSpec| {
+        let findings = Findings { resolv_conf: Some(false), ..host(spec) };
+        negotiate(spec, &findings, &library("1.19.7"))
+    };
+    let plan = negotiated(&card(Value::Null, false)).unwrap();
+    assert!(plan.notes[0].contains("no /etc/resolv.conf; the guest makes an empty one"), "{:?}", plan.notes);
+    let plan = negotiated(&card(Value::Null, true)).unwrap();
+    assert!(plan.notes[0].contains("is told no name servers"), "{:?}", plan.notes);
+    assert_eq!(plan.guest.unwrap().nics[0].dns, Some(Vec::new()));
+    let problems = negotiated(&card(json!(["192.0.2.1"]), true)).unwrap_err();
+    assert_eq!(problems[0].field, "nics[0].dns");
+    assert!(negotiated(&card(json!([]), true)).unwrap().notes.is_empty());
 }
 
 #[test]

@@ -102,11 +102,35 @@ fn what_the_guest_is_told_is_what_the_spec_says() {
     assert_eq!(guest.channel, Channel::Vsock { port: 0x6b72_756e });
     assert_eq!(
         guest.mounts,
-        [GuestMount { tag: "data".into(), path: "/mnt".into(), create: false, read_only: true, overlay: false }]
+        [GuestMount {
+            tag: "data".into(),
+            path: "/mnt".into(),
+            create: false,
+            read_only: true,
+            overlay: false,
+            dax: false
+        }]
     );
     assert_eq!((guest.exec, guest.args), ("/bin/ls".into(), vec!["-l".into()]));
     assert_eq!((guest.env, guest.workdir), (vec!["HOME=/".into(), "PATH=/bin".into()], "/".into()));
     assert!(!guest.reopen_stdio);
+}
+
+/// libkrun offers no file for DAX by itself, so that a window that nobody asks for is not used.
+#[test]
+fn a_dax_window_is_asked_for_in_the_guest() {
+    let spec = mounts(json!([{"host": "/srv/a", "guest": "/a", "dax_mib": 2}, {"host": "/srv/b", "guest": "/b"}]));
+    let guest = plan(&spec, &library("1.19.7")).guest.unwrap();
+    assert_eq!(guest.mounts.iter().map(|mount| mount.dax).collect::<Vec<_>>(), [true, false]);
+    let environment = |release: &str, root| {
+        let lines = lines(&plan(&super::spec(json!({"root": root})), &library(release)));
+        let exec = lines.into_iter().find(|line| line.starts_with("krun_set_exec")).unwrap();
+        exec.contains("rootflags=dax=always")
+    };
+    for release in ["1.9.5", "1.18.0", "1.19.7"] {
+        assert!(environment(release, json!({"dir": "/srv/root", "dax_mib": 512})), "{release}");
+        assert!(!environment(release, json!({"dir": "/srv/root"})), "{release}");
+    }
 }
 
 #[test]

@@ -116,8 +116,13 @@ fn host(spec: &VmSpec) -> Findings {
         nics: spec
             .nics
             .iter()
-            .map(|nic| file(&nic.unixstream, 50).or(file(&nic.unixgram, 51)).unwrap_or_default())
+            .map(|nic| match &nic.passt {
+                Some(_) => HostPath { path: "/usr/bin/passt".into(), held: None },
+                None => file(&nic.unixstream, 50).or(file(&nic.unixgram, 51)).unwrap_or_default(),
+            })
             .collect(),
+        resolv_conf: Some(true),
+        resolvers: vec!["192.0.2.53".parse().unwrap()],
         vsock: spec.vsock.ports.iter().map(socket).collect(),
         console,
         serial: spec.serial.as_ref().map_or(Ends::default(), |serial| Ends {

@@ -1,4 +1,5 @@
-//! Installs krundl: the shared and the static library, the header, pkg-config's file, the helper and the command line.
+//! Installs krundl: the shared and the static library, the header, pkg-config's file, the helper, and the command line
+//! with its man pages and completions.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use krundl::capi::ABI_VERSION;
 
 use crate::command::{find_program, output};
-use crate::{debian, project};
+use crate::{debian, manual, project};
 
 /// Where to, and how it is built.
 #[derive(Clone, Debug)]
@@ -61,6 +62,7 @@ pub fn install(installation: &Installation) -> Result<()> {
     put(&built.krundl, &installation.place("bin".as_ref())?.join("krundl"), 0o755)?;
     let pc = installation.place(&installation.libdir.join("pkgconfig"))?.join("krundl.pc");
     write(&pc, &pkg_config(installation, &built.needs))?;
+    manual::write(&installation.place("share".as_ref())?)?;
     eprintln!("installed krundl {version} in {}", installation.below(Path::new("")).display());
     Ok(())
 }

@@ -24,9 +24,11 @@ pub mod install;
 pub mod kernel;
 pub mod lab;
 pub mod libkrun;
+pub mod manual;
 pub mod project;
 pub mod python;
 pub mod python_types;
+pub mod smolvm;
 pub mod test;
 
 pub use cache::Cache;

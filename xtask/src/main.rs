@@ -30,8 +30,11 @@ enum Task {
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "")]
         guests: Option<String>,
         /// Only the Python package: its wheel, its types, its tests, its guests in the lab
-        #[arg(long, conflicts_with_all = ["guests", "ffi"])]
+        #[arg(long, conflicts_with_all = ["guests", "ffi", "smolvm"])]
         python: bool,
+        /// Only SmolVM with krundl behind its libkrun backend: its own tests, and its guests in the lab
+        #[arg(long, conflicts_with_all = ["guests", "ffi"])]
+        smolvm: bool,
         /// Only the C ABI: C, C++ and Go
         #[arg(long)]
         ffi: bool,
@@ -48,7 +51,8 @@ enum Task {
         #[arg(default_value = "")]
         filter: String,
     },
-    /// Install the libraries for C, the header, krundl.pc, krundl-vmm and krundl, built for release
+    /// Install the libraries for C, the header, krundl.pc, krundl-vmm, and krundl with its man pages and completions,
+    /// built for release
     Install {
         /// Where it is going to be
         #[arg(long, default_value = "/usr/local")]
@@ -145,8 +149,8 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
-        Task::Test { full, guests, python, ffi } => {
-            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python, ffi })?;
+        Task::Test { full, guests, python, ffi, smolvm } => {
+            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python, ffi, smolvm })?;
         }
         Task::Bench { quick, write, filter } => {
             xtask::bench::bench(&cache, &xtask::bench::Selection { quick, filter, write })?;

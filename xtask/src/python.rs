@@ -41,7 +41,7 @@ pub fn test(cache: &Cache, full: bool) -> Result<()> {
 /// The package, installed into an environment of its own.
 pub struct Package {
     /// Where everything is made; stays, so that the next run finds it.
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The tools' interpreter.
     tools: PathBuf,
     /// The interpreter that has the package, and the tools besides.
@@ -136,12 +136,16 @@ impl Package {
         crate::cache::remove_dir(&venv)?;
         output(Command::new(tools).args(["-m", "venv", "--without-pip"]).arg(&venv))?;
         let python = venv.join("bin/python");
-        let places = "import sysconfig; print(sysconfig.get_path('purelib'))";
-        let of = |python: &Path| -> Result<PathBuf> {
-            Ok(String::from_utf8(output(Command::new(python).args(["-c", places]))?)?.trim().into())
-        };
-        std::fs::write(of(&python)?.join("tools.pth"), format!("{}\n", of(tools)?.display()))?;
+        see(&python, tools.parent().and_then(Path::parent).context("the tools' interpreter lies nowhere")?)?;
         Ok(python)
+    }
+
+    /// Lets the interpreter see the packages of another environment, until the next build.
+    ///
+    /// # Errors
+    /// An interpreter that does not tell its places.
+    pub(crate) fn see(&self, environment: &Path) -> Result<()> {
+        see(&self.python, environment)
     }
 
     /// In place: the sources as they are, the module and the programs built beside them and found.
@@ -184,7 +188,7 @@ impl Package {
     }
 
     /// The tools' interpreter, in the repository.
-    fn tool(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn tool(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.tools);
         command.args(arguments).current_dir(project::root());
         // maturin is called by its name.
@@ -207,16 +211,26 @@ impl Package {
     }
 
     fn tests(&self, python: &Path) -> Result<()> {
-        let built = project::executables(&["build", "--package", "krundl-test-support", "--bins"])?;
-        let stubs = self.dir.join("stubs");
-        output(Command::new(project::executable(&built, "krundl-test-stubs")?).arg(&stubs))?;
-        let mut command = self.pytest(python, &["--doctest-modules", "--pyargs", "krundl"]);
+        let stubs = self.stubs()?;
+        let mut command = self.pytest_of(python, &["--doctest-modules", "--pyargs", "krundl"]);
         run(command.env("KRUNDL_TEST_STUBS", &stubs))?;
-        let mut command = self.pytest(python, &["python/tests", "--ignore=python/tests/test_guests.py"]);
+        let mut command = self.pytest_of(python, &["python/tests", "--ignore=python/tests/test_guests.py"]);
         run(command.env("KRUNDL_TEST_STUBS", &stubs))
     }
 
-    fn pytest(&self, python: &Path, arguments: &[&str]) -> Command {
+    /// The place with the libraries that look like libkrun.
+    pub(crate) fn stubs(&self) -> Result<PathBuf> {
+        let built = project::executables(&["build", "--package", "krundl-test-support", "--bins"])?;
+        let stubs = self.dir.join("stubs");
+        output(Command::new(project::executable(&built, "krundl-test-stubs")?).arg(&stubs))?;
+        Ok(stubs)
+    }
+
+    pub(crate) fn pytest(&self, arguments: &[&str]) -> Command {
+        self.pytest_of(&self.python, arguments)
+    }
+
+    fn pytest_of(&self, python: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(python);
         command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml"]).args(arguments);
         command.current_dir(project::root()).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "error");
@@ -231,8 +245,7 @@ impl Package {
         let (patience, wanted) = if full { (2400, "long or not long") } else { (900, "not long") };
         // A test that hangs ends before the lab does. Eight guests at once take minutes on a machine that is busy.
         let hangs = format!("faulthandler_timeout={}", patience / 2);
-        let command = self
-            .pytest(&self.python, &["-v", "--durations=0", "-m", wanted, "-o", &hangs, "python/tests/test_guests.py"]);
+        let command = self.pytest(&["-v", "--durations=0", "-m", wanted, "-o", &hangs, "python/tests/test_guests.py"]);
         let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).map(Into::into).collect();
         let mut lab = Lab::new(cache)
             .timeout(Duration::from_secs(patience))
@@ -282,6 +295,17 @@ fn environment_of(python: &Path, name: &str, cache: &Cache, requirements: &str) 
         })
         .map(drop)
     })
+}
+
+/// Lets an interpreter see the packages of another environment.
+fn see(python: &Path, environment: &Path) -> Result<()> {
+    let places = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let of = |python: &Path| -> Result<PathBuf> {
+        Ok(String::from_utf8(output(Command::new(python).args(["-c", places]))?)?.trim().into())
+    };
+    let name = environment.file_name().context("an environment has a name")?;
+    let file = of(python)?.join(name).with_extension("pth");
+    std::fs::write(file, format!("{}\n", of(&environment.join("bin/python"))?.display())).map_err(Into::into)
 }
 
 /// Every CPython of the machine, with its version, one of each minor version.

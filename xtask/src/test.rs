@@ -36,6 +36,8 @@ pub struct Selection {
     pub python: bool,
     /// Only the C ABI: C, C++ and Go.
     pub ffi: bool,
+    /// Only SmolVM with krundl behind its libkrun backend.
+    pub smolvm: bool,
 }
 
 /// Runs the tests.
@@ -54,6 +56,11 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         eprintln!("\n==> the Python package passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
+    if selection.smolvm {
+        crate::smolvm::test(cache)?;
+        eprintln!("\n==> SmolVM passed in {} s", started.elapsed().as_secs());
+        return Ok(());
+    }
     let skips = Skips::new()?;
     if selection.guests.is_none() {
         without_guests(&skips)?;
@@ -61,6 +68,8 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         crate::ffi::test(cache)?;
         step("the Python package (about 4 minutes, and 4 more the first time)");
         crate::python::test(cache, selection.full)?;
+        step("SmolVM (about 5 minutes)");
+        crate::smolvm::test(cache)?;
         real_libraries(cache, selection.full)?;
     }
     if selection.full && selection.guests.is_none() {

@@ -14,6 +14,9 @@ const BOOTSTRAP_TAG: &str = "krundl";
 const NO_INIT_CONFIG: &str = "KRUN_CONFIG=/dev/krundl-no-config";
 /// init.krun uses it for the shell command below.
 const BOOTSTRAP_PATH: &str = "PATH=/bin:/sbin:/usr/bin:/usr/sbin";
+/// Not for init: libkrun puts the environment on the kernel's command line, where this is the root's mount option, and
+/// there is no other way to it with libkrunfw's kernel. Without it the root's DAX window is not used.
+const ROOT_WITH_DAX: &str = "rootflags=dax=always";
 /// Brings krundl's program in where there are no overlays. init.krun has a tmpfs on /dev/shm, also over a read-only
 /// root; the program takes the share off it again before it does anything else.
 const BOOTSTRAP_COMMAND: &str =
@@ -93,8 +96,13 @@ impl Negotiation<'_> {
         self.calls.push(Call::SetExec {
             path: format!("/{program}"),
             args: vec![format!("/{orders}")],
-            env: vec![NO_INIT_CONFIG.to_owned()],
+            env: self.init_environment(&[NO_INIT_CONFIG]),
         });
+    }
+
+    fn init_environment(&self, words: &[&str]) -> Vec<String> {
+        let dax = self.spec.root.as_ref().is_some_and(|root| root.dir.is_some() && root.dax_mib != 0);
+        words.iter().copied().chain(dax.then_some(ROOT_WITH_DAX)).map(str::to_owned).collect()
     }
 
     fn overlay_file(&mut self, path: &str, content: Content, mode: u32) {
@@ -126,7 +134,7 @@ impl Negotiation<'_> {
         self.calls.push(Call::SetExec {
             path: "/bin/sh".to_owned(),
             args: vec!["-c".to_owned(), BOOTSTRAP_COMMAND.to_owned()],
-            env: vec![NO_INIT_CONFIG.to_owned(), BOOTSTRAP_PATH.to_owned()],
+            env: self.init_environment(&[NO_INIT_CONFIG, BOOTSTRAP_PATH]),
         });
     }
 }

@@ -15,7 +15,7 @@ impl Negotiation<'_> {
         for (n, (mount, tag)) in spec.mounts.iter().zip(spec.tags()).enumerate() {
             let create = self.mount_point(n);
             let (path, read_only, overlay) = (mount.guest.clone(), mount.read_only, mount.overlay);
-            mounts.push(GuestMount { tag, path, create, read_only, overlay });
+            mounts.push(GuestMount { tag, path, create, read_only, overlay, dax: mount.dax_mib != 0 });
         }
         // Parents first; a stable sort keeps the spec's order otherwise.
         mounts.sort_by_key(|mount| mount.path.matches('/').count());
@@ -31,6 +31,7 @@ impl Negotiation<'_> {
             }),
             root_on_disk: root.disk.is_some(),
             mounts,
+            nics: self.guest_nics(),
             exec: exec.path.clone(),
             args: exec.args.clone(),
             env: exec

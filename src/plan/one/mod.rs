@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use super::Plan;
 use super::call::Call;
 use super::guest::Guest;
+use super::network::Network;
 use crate::capabilities::{Capabilities, Support};
 use crate::error::{Problem, ProblemKind};
 use crate::spec::{Findings, VmSpec};
@@ -31,10 +32,11 @@ pub(super) fn negotiate(spec: &VmSpec, findings: &Findings, capabilities: &Capab
         problems: Vec::new(),
         notes: Vec::new(),
         sockets: Vec::new(),
+        networks: Vec::new(),
         lines: Vec::new(),
     };
     let guest = negotiation.run();
-    let Negotiation { calls, problems, notes, sockets, .. } = negotiation;
+    let Negotiation { calls, problems, notes, sockets, networks, .. } = negotiation;
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -45,6 +47,7 @@ pub(super) fn negotiate(spec: &VmSpec, findings: &Findings, capabilities: &Capab
         identity: observation.identity.clone(),
         firmware: observation.firmware.path.clone().filter(|_| wants_firmware && observation.firmware.preload),
         generation: capabilities.generation,
+        networks,
         calls,
         guest,
         sockets,
@@ -61,6 +64,7 @@ struct Negotiation<'a> {
     problems: Vec<Problem>,
     notes: Vec<String>,
     sockets: Vec<PathBuf>,
+    networks: Vec<Network>,
     /// Who takes an interrupt line, in order: the field that asks for it, nothing for what krundl needs itself.
     lines: Vec<Option<String>>,
 }

@@ -1,31 +1,29 @@
 //! Network cards: any number over `krun_add_net_*`, or the one of the releases before them.
 
-use super::{Negotiation, built_with};
+use std::net::IpAddr;
+
+use super::Negotiation;
 use crate::capabilities::Support;
 use crate::error::{Problem, ProblemKind};
+use crate::plan::arguments::{Fd, NetSocket};
 use crate::plan::call::Call;
-use crate::spec::{NetFeature, Nic};
+use crate::plan::guest::{GuestNic, NicSetup};
+use crate::plan::network::{Network, OpenPort};
+use crate::spec::{Addressing, HostPath, NetFeature, Nic, Passt, Protocol};
 use crate::symbols::Function;
 
 /// `NET_FLAG_VFKIT`.
 const VFKIT: u32 = 1;
-/// `NET_FLAG_DHCP_CLIENT`.
-const DHCP: u32 = 2;
-/// The first release that knows [`DHCP`]; older ones refuse it with a bare EINVAL.
-const DHCP_SINCE: semver::Version = semver::Version::new(1, 18, 0);
 
 impl Negotiation<'_> {
     pub(super) fn nics(&mut self) {
         let spec = self.spec;
         for (n, nic) in spec.nics.iter().enumerate() {
             self.lines.push(Some(format!("nics[{n}]")));
-            if nic.dhcp {
-                self.dhcp(n);
-            }
-            let function = match (&nic.unixstream, &nic.unixgram) {
-                (Some(_), _) => Function::krun_add_net_unixstream,
-                (None, Some(_)) => Function::krun_add_net_unixgram,
-                (None, None) => Function::krun_add_net_tap,
+            let function = match (is_stream(nic), &nic.unixgram) {
+                (true, _) => Function::krun_add_net_unixstream,
+                (false, Some(_)) => Function::krun_add_net_unixgram,
+                (false, None) => Function::krun_add_net_tap,
             };
             if self.has(function) {
                 self.add(n, nic);
@@ -37,29 +35,112 @@ impl Negotiation<'_> {
         }
     }
 
-    /// No function tells, so the release has to.
-    fn dhcp(&mut self, n: usize) {
-        if self.capabilities.at_least(&DHCP_SINCE) {
-            return;
-        }
-        let reason = format!(
-            "libkrun's init asks for an address from {DHCP_SINCE} on; this is {}",
-            self.capabilities.describe()
-        );
-        let fix = format!("install libkrun {DHCP_SINCE} or later{}", built_with(Function::krun_add_net_unixstream));
-        self.problems.push(Problem::new(ProblemKind::Unsupported, format!("nics[{n}].dhcp"), reason).fix(fix));
-    }
-
     fn add(&mut self, n: usize, nic: &Nic) {
-        let socket = self.findings.nics.get(n).cloned().unwrap_or_default();
         let mac = mac(nic, n);
         let features = features(nic.features.as_deref().unwrap_or(NetFeature::USUAL));
-        let flags = u32::from(nic.vfkit) * VFKIT + u32::from(nic.dhcp) * DHCP;
-        self.calls.push(match (&nic.unixstream, &nic.unixgram, &nic.tap) {
-            (Some(_), ..) => Call::AddNetUnixstream { socket, mac, features, flags },
-            (None, Some(_), _) => Call::AddNetUnixgram { socket, mac, features, flags },
-            (None, None, name) => Call::AddNetTap { name: name.clone().unwrap_or_default(), mac, features, flags },
+        // NET_FLAG_DHCP_CLIENT is never asked for: libkrun's init knows the first card only, and gets nowhere with some
+        // passts. krundl's program in the guest does better.
+        let flags = u32::from(nic.vfkit) * VFKIT;
+        let call = match (is_stream(nic), &nic.unixgram, &nic.tap) {
+            (true, ..) => Call::AddNetUnixstream { socket: self.stream(n, nic), mac, features, flags },
+            (false, Some(_), _) => Call::AddNetUnixgram { socket: self.socket(n), mac, features, flags },
+            (false, None, name) => Call::AddNetTap { name: name.clone().unwrap_or_default(), mac, features, flags },
+        };
+        self.calls.push(call);
+    }
+
+    fn socket(&self, n: usize) -> HostPath {
+        self.findings.nics.get(n).cloned().unwrap_or_default()
+    }
+
+    /// What a card that speaks over a stream is connected to: a passt that is started, or one that listens.
+    fn stream(&mut self, n: usize, nic: &Nic) -> NetSocket {
+        let Some(passt) = &nic.passt else { return NetSocket::Host(self.socket(n)) };
+        let number = u32::try_from(self.networks.len()).expect("a spec has fewer than 2^32 cards");
+        let network = self.passt(n, nic, passt);
+        self.networks.push(network);
+        NetSocket::Ours(Fd::Network(number))
+    }
+
+    /// A passt of the card's own. What it is told is what every passt knows that can be given a connection (`--fd`,
+    /// November 2022).
+    fn passt(&mut self, n: usize, nic: &Nic, passt: &Passt) -> Network {
+        // One that is none was refused by the host checks.
+        let addressing = nic.addressing().unwrap_or(Passt::USUAL);
+        let mut args: Vec<String> = ["--foreground", "--quiet"].map(str::to_owned).into();
+        let mut say = |option: &str, value: &str| args.extend([option.to_owned(), value.to_owned()]);
+        say("--address", &addressing.address.to_string());
+        say("--netmask", &addressing.prefix.to_string());
+        say("--gateway", &addressing.gateway.unwrap_or(addressing.address).to_string());
+        let servers = nic.dns.as_ref().unwrap_or(&self.findings.resolvers);
+        for server in servers {
+            say("--dns", &server.to_string());
+        }
+        if servers.is_empty() {
+            say("--dns", "none");
+        }
+        if servers.is_empty() && nic.dns.is_none() {
+            self.notes.push(format!(
+                "nics[{n}]: this host names no server that a guest could ask for names (/etc/resolv.conf)"
+            ));
+        }
+        for (option, protocol) in [("--tcp-ports", Protocol::Tcp), ("--udp-ports", Protocol::Udp)] {
+            if passt.ports.iter().all(|port| port.protocol != protocol) {
+                say(option, "none");
+            }
+        }
+        if !passt.host_loopback {
+            args.push("--no-map-gw".to_owned());
+        }
+        let ports = passt.ports.iter().map(|port| OpenPort {
+            nic: n,
+            protocol: port.protocol,
+            address: port.address,
+            host: port.host,
+            guest: port.guest,
         });
+        Network {
+            field: format!("nics[{n}].passt"),
+            program: self.socket(n).path.as_path().to_owned(),
+            args,
+            ports: ports.collect(),
+            mac: mac(nic, n),
+        }
+    }
+
+    /// What krundl's program in the guest does with the cards: those of which the spec says it.
+    pub(super) fn guest_nics(&mut self) -> Vec<GuestNic> {
+        let spec = self.spec;
+        let mut cards = Vec::new();
+        for (n, nic) in spec.nics.iter().enumerate() {
+            let setup = match nic.addressing() {
+                _ if nic.dhcp => NicSetup::Dhcp,
+                Some(Addressing { address, prefix, gateway }) => NicSetup::Static { address, prefix, gateway },
+                None => continue,
+            };
+            let usual = || nic.passt.is_some().then(|| self.findings.resolvers.clone());
+            let mut dns = nic.dns.clone().or_else(|| usual().filter(|_| setup != NicSetup::Dhcp));
+            if dns != Some(Vec::new()) && self.findings.resolv_conf == Some(false) {
+                self.no_resolv_conf(n, nic, &mut dns);
+            }
+            cards.push(GuestNic { field: format!("nics[{n}]"), mac: mac(nic, n), setup, dns, optional: nic.optional });
+        }
+        cards
+    }
+
+    /// The root has no file over which the name servers could be laid.
+    fn no_resolv_conf(&mut self, n: usize, nic: &Nic, dns: &mut Option<Vec<IpAddr>>) {
+        const WHAT: &str = "the root has no /etc/resolv.conf";
+        if !self.spec.root.as_ref().is_some_and(|root| root.read_only) {
+            self.notes.push(format!("{WHAT}; the guest makes an empty one, which stays, and lays its own over it"));
+        } else if nic.dns.is_some() {
+            let fix = "make an empty one there first";
+            let reason = format!("{WHAT}, and is read-only, so nobody can make one");
+            self.problems.push(Problem::new(ProblemKind::Host, format!("nics[{n}].dns"), reason).fix(fix));
+        } else {
+            self.notes.push(format!("{WHAT}, and is read-only: the guest is told no name servers"));
+            *dns = Some(Vec::new());
+        }
     }
 
     fn legacy(&self, function: Function) -> Option<Function> {
@@ -83,10 +164,10 @@ impl Negotiation<'_> {
         if nic.unixgram.is_some() && !nic.vfkit {
             self.refuse(field("vfkit"), "vfkit's word is always said", better);
         }
-        let socket = self.findings.nics.get(n).cloned().unwrap_or_default();
-        let call = match nic.unixstream {
-            Some(_) => Call::SetPasstFd { socket },
-            None => Call::SetGvproxyPath { socket },
+        let call = if is_stream(nic) {
+            Call::SetPasstFd { socket: self.stream(n, nic) }
+        } else {
+            Call::SetGvproxyPath { socket: self.socket(n) }
         };
         if self.capabilities.support(call.function()) == Support::Unknown {
             self.notes.push(format!(
@@ -103,12 +184,17 @@ impl Negotiation<'_> {
     }
 }
 
+/// Whether the card speaks over a stream, as passt does.
+fn is_stream(nic: &Nic) -> bool {
+    nic.passt.is_some() || nic.unixstream.is_some()
+}
+
 fn features(given: &[NetFeature]) -> u32 {
     given.iter().fold(0, |bits, feature| bits | feature.bit())
 }
 
 fn mac(nic: &Nic, n: usize) -> String {
     // One that is none was refused by the host checks.
-    let bytes = nic.address(n).unwrap_or_default();
+    let bytes = nic.hardware_address(n).unwrap_or_default();
     bytes.map(|byte| format!("{byte:02x}")).join(":")
 }

@@ -112,9 +112,9 @@ impl Negotiation<'_> {
     /// What the guest's own init has to do.
     pub(super) fn mounted_by_the_guest(&mut self) {
         for (mount, tag) in self.spec.mounts.iter().zip(self.spec.tags()) {
-            let host = mount.host.display();
-            self.notes
-                .push(format!("the guest's own init mounts {host} itself: mount -t virtiofs {tag} {}", mount.guest));
+            let (host, guest) = (mount.host.display(), &mount.guest);
+            let dax = if mount.dax_mib == 0 { "" } else { "-o dax=always " };
+            self.notes.push(format!("the guest's own init mounts {host} itself: mount -t virtiofs {dax}{tag} {guest}"));
         }
     }
 

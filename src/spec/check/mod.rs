@@ -13,6 +13,7 @@ mod machine;
 mod mounts;
 mod network;
 mod overlay;
+mod passt;
 mod root;
 mod shape;
 

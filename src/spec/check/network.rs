@@ -30,9 +30,13 @@ impl Checker {
             self.tsi_ports(tsi);
         }
         findings.nics = spec.nics.iter().enumerate().map(|(n, nic)| self.nic(n, nic)).collect();
+        self.forwards(spec);
+        if spec.nics.iter().any(|nic| nic.passt.is_some()) {
+            findings.resolvers = super::passt::resolvers();
+        }
         let mut macs = BTreeMap::new();
         for (n, nic) in spec.nics.iter().enumerate() {
-            if let Some(other) = nic.address(n).and_then(|mac| macs.insert(mac, n)) {
+            if let Some(other) = nic.hardware_address(n).and_then(|mac| macs.insert(mac, n)) {
                 self.invalid(format!("nics[{n}].mac"), format!("is also that of nics[{other}]"));
             }
         }
@@ -68,17 +72,17 @@ impl Checker {
         }
     }
 
-    /// Returns the card's socket.
+    /// Returns the card's socket, or the program that is started for it.
     fn nic(&mut self, n: usize, nic: &Nic) -> HostPath {
         let field = |name: &str| format!("nics[{n}].{name}");
-        let given = [nic.unixstream.is_some(), nic.unixgram.is_some(), nic.tap.is_some()];
+        let given = [nic.passt.is_some(), nic.unixstream.is_some(), nic.unixgram.is_some(), nic.tap.is_some()];
         if given.iter().filter(|given| **given).count() != 1 {
-            self.invalid(format!("nics[{n}]"), "has exactly one of unixstream, unixgram and tap");
+            self.invalid(format!("nics[{n}]"), "has exactly one of passt, unixstream, unixgram and tap");
         }
         if nic.vfkit && nic.unixgram.is_none() {
             self.invalid(field("vfkit"), "is a matter of unixgram");
         }
-        match nic.address(n) {
+        match nic.hardware_address(n) {
             None => self.invalid(field("mac"), "must be six bytes as 5a:94:ef:e4:0c:ee"),
             Some(mac) if mac[0] & 1 != 0 || mac == [0; 6] => {
                 self.invalid(field("mac"), "must be the address of one card: even first byte, not all zero");
@@ -90,16 +94,48 @@ impl Checker {
         if offloads.into_iter().any(has) && !has(NetFeature::GuestCsum) {
             self.invalid(field("features"), "guest_tso4, guest_tso6 and guest_ufo need guest_csum");
         }
-        if nic.dhcp && n > 0 {
-            self.invalid(field("dhcp"), "libkrun's init configures the first card only");
-        }
+        self.addressing(n, nic);
         if let Some(name) = &nic.tap {
             self.tap(&field("tap"), name);
+        }
+        if let Some(passt) = &nic.passt {
+            return self.passt(&field("passt"), passt);
         }
         match (&nic.unixstream, &nic.unixgram) {
             (Some(path), _) => self.server(&field("unixstream"), path, STREAM),
             (None, Some(path)) => self.server(&field("unixgram"), path, DATAGRAM),
             (None, None) => HostPath::default(),
+        }
+    }
+
+    fn addressing(&mut self, n: usize, nic: &Nic) {
+        let field = |name: &str| format!("nics[{n}].{name}");
+        if nic.address.is_some() && nic.addressing().is_none() {
+            self.invalid(field("address"), "must be one card's IPv4 address with its network's prefix: 192.0.2.7/24");
+        }
+        if nic.dhcp {
+            for (name, given) in [("address", nic.address.is_some()), ("gateway", nic.gateway.is_some())] {
+                // A passt is told them, and says them by DHCP.
+                if given && nic.passt.is_none() {
+                    self.invalid(field(name), "is what DHCP tells");
+                }
+            }
+            return;
+        }
+        if nic.gateway.is_some() && nic.address.is_none() && nic.passt.is_none() {
+            self.invalid(field("gateway"), "takes an address");
+        }
+        if nic.dns.is_some() && nic.address.is_none() && nic.passt.is_none() {
+            self.invalid(field("dns"), "takes an address, or dhcp");
+        }
+        if let Some(addressing) = nic.addressing().filter(|_| nic.passt.is_some()) {
+            match addressing.gateway {
+                None => self.invalid(field("gateway"), "is required: the network has no other address"),
+                Some(gateway) if gateway == addressing.address => {
+                    self.invalid(field("gateway"), "is the card's own address");
+                }
+                Some(_) => {}
+            }
         }
     }
 

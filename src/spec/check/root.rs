@@ -27,6 +27,7 @@ impl Checker {
             self.guest_directories(root, path, &dir);
         }
         findings.no_shell_mount = shell_mount(dir.as_fd()).err();
+        findings.resolv_conf = Some(mountpoint::is_there(dir.as_fd(), "etc/resolv.conf"));
         Some(dir)
     }
 

@@ -66,9 +66,7 @@ impl Checker {
                 self.invalid(field, line);
             }
         }
-        if let Some(n) = spec.nics.iter().position(|nic| nic.dhcp) {
-            self.invalid(format!("nics[{n}].dhcp"), format!("{line}, and that is how libkrun's init is told"));
-        }
+        self.no_addresses(spec, &format!("{boots} has no program of krundl's inside that could do that"));
     }
 
     /// The guest's own init does what it does: krundl has nobody inside.
@@ -89,8 +87,23 @@ impl Checker {
         if !spec.rlimits.is_empty() {
             self.invalid("rlimits", format!("{WHY}and limits are libkrun's init's to set"));
         }
-        if let Some(n) = spec.nics.iter().position(|nic| nic.dhcp) {
-            self.invalid(format!("nics[{n}].dhcp"), format!("{WHY}which asks for its address itself"));
+        self.no_addresses(spec, &format!("{WHY}which sets up its network itself"));
+    }
+
+    /// What krundl's program in the guest would do. A passt of the card's own is told its address and name servers anyway.
+    fn no_addresses(&mut self, spec: &VmSpec, why: &str) {
+        for (n, nic) in spec.nics.iter().enumerate() {
+            let told = nic.passt.is_some();
+            let fields = [
+                ("address", nic.address.is_some() && !told),
+                ("gateway", nic.gateway.is_some() && !told),
+                ("dns", nic.dns.is_some() && !told),
+                ("dhcp", nic.dhcp),
+                ("optional", nic.optional),
+            ];
+            for (name, _) in fields.into_iter().filter(|(_, given)| *given) {
+                self.invalid(format!("nics[{n}].{name}"), why);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use console::{Console, ConsolePort, KernelConsole, Serial};
 pub use devices::{Display, Gpu, Rlimit, Tee};
-pub use network::{NetFeature, Nic, Port, Tsi, Vsock, VsockPort};
+pub use network::{Addressing, Forward, NetFeature, Nic, Passt, Port, Protocol, Tsi, Vsock, VsockPort};
 pub use storage::{
     DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Mount, Overlay, OverlayDir, OverlayFile, Root, RootDisk, Semantics,
 };

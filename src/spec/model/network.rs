@@ -1,5 +1,6 @@
 //! Ways in and out: TSI, network cards, vsock.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -45,11 +46,14 @@ pub struct Port {
     pub guest: u16,
 }
 
-/// A network card: exactly one of `unixstream`, `unixgram` and `tap`. With any there is no TSI.
+/// A network card: exactly one of `passt`, `unixstream`, `unixgram` and `tap`. With any there is no TSI.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Nic {
+    /// A passt of its own: krundl starts it before the VM, and it ends with the VM. Takes no root.
+    #[serde(default)]
+    pub passt: Option<Passt>,
     /// The stream socket on which a passt listens.
     #[serde(default)]
     pub unixstream: Option<PathBuf>,
@@ -68,17 +72,146 @@ pub struct Nic {
     /// What is offered to the guest's driver; libkrun's usual set where absent.
     #[serde(default)]
     pub features: Option<Vec<NetFeature>>,
-    /// Whether libkrun's init asks for an address with DHCP: the first card only, and from libkrun 1.18.0 on.
+    /// The card's IPv4 address and the length of its network's prefix, `192.0.2.7/24`: krundl's program in the guest sets
+    /// it. With `passt` also what that serves, 10.0.2.15/24 where absent.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// The way out of that network. With `passt` the network's first address, or the second if the first is the guest's.
+    #[serde(default)]
+    pub gateway: Option<Ipv4Addr>,
+    /// The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with `passt` this
+    /// host's.
+    #[serde(default)]
+    pub dns: Option<Vec<IpAddr>>,
+    /// Whether krundl's program in the guest asks for all that with DHCP.
     #[serde(default)]
     pub dhcp: bool,
+    /// Whether the workload runs although the card could not be set up; else that ends the VM.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// A card's address and its surroundings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addressing {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The length of the network's prefix in bits.
+    pub prefix: u8,
+    /// The way out.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+impl Addressing {
+    /// The network's mask.
+    pub fn mask(self) -> Ipv4Addr {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0).into()
+    }
+
+    /// `192.0.2.7/24`, of one card.
+    fn parse(text: &str) -> Option<Addressing> {
+        let (address, prefix) = text.split_once('/')?;
+        let plain = prefix.bytes().all(|b| b.is_ascii_digit()) && !prefix.starts_with('0');
+        let (address, prefix) =
+            (address.parse::<Ipv4Addr>().ok()?, prefix.parse().ok().filter(|prefix| plain && *prefix <= 32)?);
+        let addressing = Addressing { address, prefix, gateway: None };
+        let host = address.to_bits() & !addressing.mask().to_bits();
+        let whole = prefix < 31 && (host == 0 || host == !addressing.mask().to_bits());
+        let odd = address.is_unspecified() || address.is_loopback() || address.is_multicast() || whole;
+        (!odd && !address.is_broadcast()).then_some(addressing)
+    }
+
+    /// The network's first address that is not the card's own.
+    fn first_other(self) -> Option<Ipv4Addr> {
+        let network = self.address.to_bits() & self.mask().to_bits();
+        let first = [1, 2].map(|n| Ipv4Addr::from(network.wrapping_add(n))).into_iter().find(|a| *a != self.address)?;
+        (self.prefix < 31).then_some(first)
+    }
+}
+
+/// A passt that krundl starts for a card. The guest reaches what this host reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Passt {
+    /// Ports of the host that lead to ports of the guest. No other port of the guest is open on the host.
+    #[serde(default)]
+    pub ports: Vec<Forward>,
+    /// The program; searched in `PATH` where absent.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
+    /// Whether the guest reaches what listens on this host's loopback (127.0.0.1), at the gateway's address.
+    #[serde(default)]
+    pub host_loopback: bool,
+}
+
+impl Passt {
+    /// The guest's address and gateway where the card names none.
+    pub const USUAL: Addressing =
+        Addressing { address: Ipv4Addr::new(10, 0, 2, 15), prefix: 24, gateway: Some(Ipv4Addr::new(10, 0, 2, 2)) };
+}
+
+/// A port of the host that leads to one of the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    /// Its number on the host; 0, the default, for any that is free when the VM starts: the running VM tells which.
+    #[serde(default)]
+    pub host: u16,
+    /// Its number in the guest.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    pub guest: u16,
+    /// The host's IPv4 address on which it is open: only this host reaches the default, 127.0.0.1; 0.0.0.0 is all.
+    #[serde(default = "loopback")]
+    pub address: Ipv4Addr,
+    /// TCP or UDP.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+fn loopback() -> Ipv4Addr {
+    Ipv4Addr::LOCALHOST
+}
+
+/// What a port speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the protocols' own names")]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+}
+
+/// `tcp`, `udp`.
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        })
+    }
 }
 
 /// The first hardware address that libkrun gives a card.
 const FIRST_MAC: [u8; 6] = [0x5a, 0x94, 0xef, 0xe4, 0x0c, 0xee];
 
 impl Nic {
+    /// Its address as the spec has it, or as a passt of its own takes it; `None` where it is left open, or is none.
+    pub fn addressing(&self) -> Option<Addressing> {
+        let Some(text) = &self.address else {
+            let usual = self.passt.is_some().then_some(Passt::USUAL)?;
+            return Some(Addressing { gateway: self.gateway.or(usual.gateway), ..usual });
+        };
+        let parsed = Addressing::parse(text)?;
+        let gateway = self.gateway.or_else(|| parsed.first_other().filter(|_| self.passt.is_some()));
+        Some(Addressing { gateway, ..parsed })
+    }
+
     /// The hardware address of the card with this index; `None` where the spec's is none.
-    pub fn address(&self, index: usize) -> Option<[u8; 6]> {
+    pub fn hardware_address(&self, index: usize) -> Option<[u8; 6]> {
         let Some(text) = &self.mac else {
             let mut mac = FIRST_MAC;
             mac[5] = mac[5].checked_add(u8::try_from(index).ok()?)?;

@@ -2,7 +2,9 @@
 //! cases that have the same answers in every language.
 
 pub mod cases;
+mod passt;
 mod root;
 pub mod stubs;
 
+pub use passt::FakePasst;
 pub use root::guest_root;

@@ -4,9 +4,9 @@
 //! both.
 //! Nothing here is a test: times depend on the machine.
 
-mod boot;
 mod call;
 mod doctor;
+mod guests;
 mod launch;
 mod measure;
 mod open;
@@ -46,12 +46,14 @@ impl Selection {
 type Benchmark = fn(&Bench<'_>) -> Result<Vec<Row>>;
 
 /// The benchmarks by name.
-const ALL: [(&str, Benchmark); 7] = [
+const ALL: [(&str, Benchmark); 9] = [
     ("open", open::open),
     ("call", call::call),
     ("launch", launch::launch),
     ("doctor", doctor::doctor),
-    ("boot", boot::boot),
+    ("boot", guests::boot),
+    ("mount", guests::mount),
+    ("terminate", guests::terminate),
     ("python", python::python),
     ("sizes", sizes::sizes),
 ];

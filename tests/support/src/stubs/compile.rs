@@ -1,6 +1,6 @@
 //! Compiling, once for each source.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,8 +22,20 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 /// Tests run in parallel, in threads and in processes: each compiles into a directory of its own, and the first one
 /// that is ready gives the cache its directory.
 pub(super) fn library(source: &str, soname: Option<&str>, needs_missing: Option<&str>) -> PathBuf {
+    compiled(&format!("{soname:?} {needs_missing:?}"), source, |cc, work| link(cc, work, soname, needs_missing))
+}
+
+/// The compiled program of this source.
+pub(crate) fn program(source: &str) -> PathBuf {
+    compiled("a program", source, |cc, work| {
+        let mut command = Command::new(cc);
+        run(command.args(["-O0", "-w", "-o"]).arg(work.join("library")).arg(work.join("library.c")));
+    })
+}
+
+fn compiled(how: &str, source: &str, compile: impl FnOnce(&OsStr, &Path)) -> PathBuf {
     let cc = std::env::var_os("CC").unwrap_or_else(|| OsString::from("cc"));
-    let key = format!("{cc:?} {soname:?} {needs_missing:?}\n{source}");
+    let key = format!("{cc:?} {how}\n{source}");
     let cache = cache();
     let dir = cache.join(format!("{:016x}", fnv1a(key.as_bytes())));
     let library = dir.join("library");
@@ -32,9 +44,17 @@ pub(super) fn library(source: &str, soname: Option<&str>, needs_missing: Option<
     }
     fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("{}: {error}", cache.display()));
     let work = tempfile::Builder::new().prefix("new").tempdir_in(&cache).expect("a directory to compile in");
-    let path = |name: &str| work.path().join(name);
-    fs::write(path("library.c"), source).expect("the source written");
-    let mut command = Command::new(&cc);
+    fs::write(work.path().join("library.c"), source).expect("the source written");
+    compile(&cc, work.path());
+    if let Err(error) = fs::rename(work.path(), &dir) {
+        assert!(library.is_file(), "{}: {error}", dir.display());
+    }
+    library
+}
+
+fn link(cc: &OsStr, work: &Path, soname: Option<&str>, needs_missing: Option<&str>) {
+    let path = |name: &str| work.join(name);
+    let mut command = Command::new(cc);
     command.args(["-shared", "-fPIC", "-O0", "-w", "-fvisibility=hidden", "-o"]).arg(path("library"));
     command.arg(path("library.c"));
     if let Some(soname) = soname {
@@ -42,16 +62,12 @@ pub(super) fn library(source: &str, soname: Option<&str>, needs_missing: Option<
     }
     if let Some(missing) = needs_missing {
         fs::write(path("missing.c"), "int missing;\n").expect("the source written");
-        let mut empty = Command::new(&cc);
+        let mut empty = Command::new(cc);
         empty.args(["-shared", "-fPIC", "-o"]).arg(path("missing.so")).arg(path("missing.c"));
         run(empty.arg(format!("-Wl,-soname,{missing}")));
         command.arg("-Wl,--no-as-needed").arg(path("missing.so"));
     }
     run(command.arg("-ldl"));
-    if let Err(error) = fs::rename(work.path(), &dir) {
-        assert!(library.is_file(), "{}: {error}", dir.display());
-    }
-    library
 }
 
 fn run(command: &mut Command) {

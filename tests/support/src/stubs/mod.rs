@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 pub use calls::Call;
+pub(crate) use compile::program;
 pub use faults::Fault;
 pub use table::{Release, releases};
 

@@ -1,0 +1,76 @@
+/* A program that a network card's connection is given to, as passt is: `--fd N`. It notes in a file beside it how it was
+   started, opens the TCP ports that it is told to, and answers every frame with itself. What its name says, it does
+   otherwise: `fails` and `fails-once` exit, `deaf` does not end when its connection does. */
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int whole(int fd, char *buffer, size_t length)
+{
+    for (size_t had = 0; had < length;) {
+        ssize_t n = read(fd, buffer + had, length - had);
+        if (n <= 0)
+            return 0;
+        had += n;
+    }
+    return 1;
+}
+
+static void open_port(const char *text)
+{
+    unsigned a, b, c, d, host, guest;
+    if (sscanf(text, "%u.%u.%u.%u/%u:%u", &a, &b, &c, &d, &host, &guest) != 6)
+        return;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(host)};
+    address.sin_addr.s_addr = htonl(a << 24 | b << 16 | c << 8 | d);
+    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (void *)&address, sizeof address) || listen(fd, 8)) {
+        fprintf(stderr, "Failed to bind port %u\n", host);
+        exit(1);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s.notes", argv[0]);
+    int again = access(path, F_OK) == 0;
+    FILE *notes = fopen(path, "a");
+    fprintf(notes, "pid %d session %d\n", getpid(), getsid(0));
+    DIR *fds = opendir("/proc/self/fd");
+    for (struct dirent *entry; (entry = readdir(fds));) {
+        int fd = atoi(entry->d_name);
+        if (entry->d_name[0] != '.' && fd != dirfd(fds) && fd != fileno(notes))
+            fprintf(notes, "fd %d\n", fd);
+    }
+    int connection = -1;
+    for (int n = 1; n < argc; n++) {
+        fprintf(notes, "arg %s\n", argv[n]);
+        if (strcmp(argv[n], "--fd") == 0)
+            connection = atoi(argv[n + 1]);
+    }
+    fclose(notes);
+    if (strstr(argv[0], "fails-once") ? !again : strstr(argv[0], "fails") != NULL) {
+        fprintf(stderr, "Failed to send 12 bytes to syslog\nNo interface with a default route\n");
+        return 1;
+    }
+    for (int n = 1; n + 1 < argc; n++)
+        if (strcmp(argv[n], "--tcp-ports") == 0)
+            open_port(argv[n + 1]);
+    char frame[70000];
+    uint32_t length;
+    while (whole(connection, (void *)&length, 4) && whole(connection, frame, ntohl(length)))
+        if (write(connection, &length, 4) != 4 || write(connection, frame, ntohl(length)) < 0)
+            break;
+    fprintf(stderr, "the connection has ended\n");
+    while (strstr(argv[0], "deaf"))
+        pause();
+    return 0;
+}
