@@ -59,7 +59,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         return Ok(());
     }
     if selection.python {
-        crate::python::test(cache)?;
+        crate::python::test(cache, selection.full)?;
         eprintln!("\n==> the Python package passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
@@ -74,7 +74,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         step("C, C++ and Go (2 minutes)");
         crate::ffi::test(cache)?;
         step("the Python package (about 4 minutes, and 4 more the first time)");
-        crate::python::test(cache)?;
+        crate::python::test(cache, selection.full)?;
         packages(cache, selection.full)?;
         step("SmolVM (about 5 minutes)");
         crate::smolvm::test(cache)?;
@@ -92,6 +92,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
 
 fn packages(cache: &Cache, full: bool) -> Result<()> {
     step("packages for distributions (about 3 minutes, and 4 more the first time)");
+    crate::package::crates::test(cache, full)?;
     crate::package::test::test(cache)?;
     if full {
         step("wheels with libkrun and a kernel, and a guest with them");
