@@ -120,6 +120,10 @@ enum krundl_status
      */
     KRUNDL_STATUS_READINESS_UNKNOWN = 407,
     /**
+     * The guest's control port cannot be reached, or the conversation broke off.
+     */
+    KRUNDL_STATUS_CONTROL_LOST = 408,
+    /**
      * The operating system refused something that krundl itself needs.
      */
     KRUNDL_STATUS_OS = 500,

@@ -15,6 +15,8 @@ type Spec struct {
 	Console Console `json:"console"`
 	// Further console ports.
 	ConsolePorts []ConsolePort `json:"console_ports,omitempty"`
+	// The way into the running guest, for further commands, figures and the request to end; none where absent.
+	Control *Control `json:"control,omitempty"`
 	// Disks.
 	Disks []Disk `json:"disks,omitempty"`
 	// Its displays.
@@ -81,6 +83,11 @@ type ConsolePort struct {
 	Output string `json:"output,omitempty"`
 	// A terminal for both.
 	TTY string `json:"tty,omitempty"`
+}
+
+// Where the control port is on the host. Over it come further commands (exec), figures and the request to end, by
+// krundl's program in the guest. Whoever can connect to the socket can do anything in the guest.
+type Control struct {
 }
 
 // A disk: a file or block device of the host that the guest has as /dev/vda, /dev/vdb and so on, in the spec's
@@ -275,12 +282,22 @@ const (
 
 // A network card: exactly one of passt, unixstream, unixgram and tap. With any there is no TSI.
 type NIC struct {
-	// Whether libkrun's init asks for an address with DHCP: the first card only, and from libkrun 1.18.0 on.
+	// The card's IPv4 address and the length of its network's prefix, 192.0.2.7/24: krundl's program in the guest sets
+	// it. With passt also what that serves, 10.0.2.15/24 where absent.
+	Address string `json:"address,omitempty"`
+	// Whether krundl's program in the guest asks for all that with DHCP.
 	DHCP bool `json:"dhcp,omitempty"`
+	// The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with passt this
+	// host's.
+	Dns *[]string `json:"dns,omitempty"`
 	// What is offered to the guest's driver; libkrun's usual set where absent.
 	Features *[]NetFeature `json:"features,omitempty"`
+	// The way out of that network. With passt the network's first address, or the second if the first is the guest's.
+	Gateway string `json:"gateway,omitempty"`
 	// The hardware address, 5a:94:ef:e4:0c:ee and those following it where absent.
 	MAC string `json:"mac,omitempty"`
+	// Whether the workload runs although the card could not be set up; else that ends the VM.
+	Optional bool `json:"optional,omitempty"`
 	// A passt of its own: krundl starts it before the VM, and it ends with the VM. Takes no root.
 	Passt *Passt `json:"passt,omitempty"`
 	// The name of a tap interface of the host.
@@ -322,8 +339,7 @@ type OverlayFile struct {
 	Text *Text `json:"text,omitempty"`
 }
 
-// A passt that krundl starts for a card. The guest has the address 10.0.2.15/24 and the gateway 10.0.2.2, and reaches
-// what this host reaches.
+// A passt that krundl starts for a card. The guest reaches what this host reaches.
 type Passt struct {
 	// Whether the guest reaches what listens on this host's loopback (127.0.0.1), at the gateway's address.
 	HostLoopback bool `json:"host_loopback,omitempty"`
@@ -423,6 +439,8 @@ type TSI struct {
 // Connections between the guest's vsock ports and unix sockets of the host. The guest's own address (CID) is always
 // 3, the host's 2.
 type Vsock struct {
+	// The guest's own address: 3, whatever is wished for. Another is refused, since libkrun has no function for it.
+	Cid *uint32 `json:"cid,omitempty"`
 	// The ports.
 	Ports []VsockPort `json:"ports,omitempty"`
 }

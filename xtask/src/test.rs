@@ -75,7 +75,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         return Ok(());
     }
     if selection.python {
-        crate::python::test(cache)?;
+        crate::python::test(cache, selection.full)?;
         eprintln!("\n==> the Python package passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
@@ -92,7 +92,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         step("C, C++ and Go (2 minutes)");
         crate::ffi::test(cache)?;
         step("the Python package (about 4 minutes, and 4 more the first time)");
-        crate::python::test(cache)?;
+        crate::python::test(cache, selection.full)?;
         packages(cache, "", selection.full)?;
         step("SmolVM (about 5 minutes)");
         crate::smolvm::test(cache)?;
