@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         Disk,
         Display,
         Exec,
+        Forward,
         Gpu,
         Kernel,
         Mount,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
         Overlay,
         OverlayDir,
         OverlayFile,
+        Passt,
         Port,
         Rlimit,
         Root,
@@ -98,7 +100,7 @@ if TYPE_CHECKING:
         Vsock,
         VsockPort,
     )
-    from ._vm import DEVNULL, PIPE, STDOUT, Exit, Vm
+    from ._vm import DEVNULL, PIPE, STDOUT, Exit, OpenPort, Vm
 
 __version__: str = _krundl.version()
 
@@ -113,9 +115,9 @@ _LATER = {
     "_bundled": "bundled_kernel",
     "_plan": "Call Plan",
     "_reports": "Attempt Check DoctorReport Inspected Levels LibraryReport Part ProbeReport Problem",
-    "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Port"
+    "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Forward Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Passt Port"
     " Rlimit Root RootDisk Serial Tee Tsi VmSpec Vsock VsockPort",
-    "_vm": "DEVNULL PIPE STDOUT Exit Vm",
+    "_vm": "DEVNULL PIPE STDOUT Exit OpenPort Vm",
 }
 
 _PLACES = {name: module for module, names in _LATER.items() for name in names.split()}
@@ -138,6 +140,7 @@ if TYPE_CHECKING:
         "Error",
         "Exec",
         "Exit",
+        "Forward",
         "GenerationUnknown",
         "Gpu",
         "GuestLost",
@@ -153,17 +156,19 @@ if TYPE_CHECKING:
         "Levels",
         "LibraryChanged",
         "LibraryNotFound",
-        "NetworkError",
         "LibraryReport",
         "Mount",
+        "NetworkError",
         "NeverUp",
         "Nic",
+        "OpenPort",
         "OsError",
         "Overlay",
         "OverlayDir",
         "OverlayFile",
         "PIPE",
         "Part",
+        "Passt",
         "Plan",
         "Port",
         "ProbeReport",

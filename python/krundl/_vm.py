@@ -44,6 +44,22 @@ class Exit:
         return self.text
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenPort:
+    """A port of this host that leads to one of the guest."""
+
+    nic: int
+    """The card, by its index in the spec."""
+    protocol: Literal["tcp", "udp"]
+    """What it speaks."""
+    address: str
+    """The host's address on which it is open; 0.0.0.0 is all of them."""
+    host: int
+    """Its number on the host."""
+    guest: int
+    """Its number in the guest."""
+
+
 class Vm:
     """A VM that runs, or has ended; it feels like `subprocess.Popen`.
 
@@ -80,6 +96,12 @@ class Vm:
     def pid(self) -> int:
         """The number of the VM's process, a child of this one."""
         return self._raw.pid
+
+    @property
+    def ports(self) -> list[OpenPort]:
+        """The ports of this host that lead to the guest through a network card's own program, each with its number, also
+        where the spec left that open."""
+        return [OpenPort(**port) for port in self._raw.ports()]
 
     def fileno(self) -> int:
         """The VM's pidfd, for event loops: it becomes readable when the process ends. It stays the VM's own."""
