@@ -60,6 +60,8 @@ if TYPE_CHECKING:
         plan,
         probe,
     )
+    from ._exit import Exit
+    from ._guest import Command, CommandFailed, Completed, Figures, Guest, guests
     from ._plan import Call, Plan
     from ._reports import (
         Attempt,
@@ -97,7 +99,7 @@ if TYPE_CHECKING:
         Vsock,
         VsockPort,
     )
-    from ._vm import DEVNULL, PIPE, STDOUT, Exit, Vm
+    from ._vm import DEVNULL, PIPE, STDOUT, Vm
 
 __version__: str = _krundl.version()
 
@@ -109,11 +111,13 @@ _ERRORS = (
 
 _LATER = {
     "_api": "check doctor inspect krun_launch launch launch_async missing_filesystems mount_commands plan probe",
+    "_exit": "Exit",
+    "_guest": "Command CommandFailed Completed Figures Guest guests",
     "_plan": "Call Plan",
     "_reports": "Attempt Check DoctorReport Inspected Levels LibraryReport Part ProbeReport Problem",
     "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Port"
     " Rlimit Root RootDisk Serial Tee Tsi VmSpec Vsock VsockPort",
-    "_vm": "DEVNULL PIPE STDOUT Exit Vm",
+    "_vm": "DEVNULL PIPE STDOUT Vm",
 }
 
 _PLACES = {name: module for module, names in _LATER.items() for name in names.split()}
@@ -124,6 +128,9 @@ if TYPE_CHECKING:
         "Call",
         "CallError",
         "Check",
+        "Command",
+        "CommandFailed",
+        "Completed",
         "ConsoleFile",
         "ConsolePort",
         "ControlLost",
@@ -136,8 +143,10 @@ if TYPE_CHECKING:
         "Error",
         "Exec",
         "Exit",
+        "Figures",
         "GenerationUnknown",
         "Gpu",
+        "Guest",
         "GuestLost",
         "GuestSetup",
         "HelperFailed",
@@ -185,6 +194,7 @@ if TYPE_CHECKING:
         "__version__",
         "check",
         "doctor",
+        "guests",
         "inspect",
         "krun_launch",
         "launch",
