@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 from . import _krundl
-from ._errors import Error, TimedOut
+from ._errors import Error, InvalidArgument, TimedOut
+from ._exit import FAILED, Exit
+from ._guest import Reachable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,6 +19,7 @@ PIPE = -1
 STDOUT = -2
 DEVNULL = -3
 
+<<<<<<< HEAD
 FAILED = 125
 """The return code where krundl, and not the workload, has something to say, as the command line has it."""
 
@@ -61,6 +63,9 @@ class OpenPort:
 
 
 class Vm:
+=======
+class Vm(Reachable):
+>>>>>>> control
     """A VM that runs, or has ended; it feels like `subprocess.Popen`.
 
     Any thread may call any method at any time. Left by `with`, or thrown away, the VM is killed, unless it was let go
@@ -98,10 +103,23 @@ class Vm:
         return self._raw.pid
 
     @property
+<<<<<<< HEAD
     def ports(self) -> list[OpenPort]:
         """The ports of this host that lead to the guest through a network card's own program, each with its number, also
         where the spec left that open."""
         return [OpenPort(**port) for port in self._raw.ports()]
+=======
+    def control(self) -> str | None:
+        """The socket of the control port, where the spec has one."""
+        return self._raw.control
+
+    def _socket(self) -> str:
+        socket = self.control
+        if socket is None:
+            message = 'the VM\'s spec has no control port (control="private")'
+            raise InvalidArgument(message, {"argument": "control", "reason": message})
+        return socket
+>>>>>>> control
 
     def fileno(self) -> int:
         """The VM's pidfd, for event loops: it becomes readable when the process ends. It stays the VM's own."""

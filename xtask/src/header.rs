@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use krundl::capi::{
-    ABI_VERSION, krundl_check_status, krundl_disk, krundl_display, krundl_doctor_options, krundl_exit,
-    krundl_feature_state, krundl_generation, krundl_launch_options, krundl_mount, krundl_nic, krundl_probe_options,
-    krundl_status, krundl_stream, krundl_support,
+    ABI_VERSION, krundl_check_status, krundl_disk, krundl_display, krundl_doctor_options, krundl_exec_options,
+    krundl_exit, krundl_feature_state, krundl_figures, krundl_generation, krundl_launch_options, krundl_mount,
+    krundl_nic, krundl_probe_options, krundl_status, krundl_stream, krundl_support,
 };
 use krundl::error::CODES;
 
@@ -256,6 +256,14 @@ pub fn layout() -> String {
         krundl_launch_options {
             struct_size, helper, input, input_fd, output, output_fd, error, error_fd, log_fd, log, start_timeout_ms,
             die_with_parent, new_session
+        }
+        krundl_exec_options {
+            struct_size, env, workdir, uid, gid, input, input_fd, output, output_fd, error, error_fd, connect_timeout_ms,
+            rows, columns, terminal, clear_env
+        }
+        krundl_figures {
+            struct_size, uptime_ms, cpus, cpu_user_ms, cpu_system_ms, cpu_idle_ms, cpu_wait_ms, cpu_stolen_ms,
+            memory_total, memory_free, memory_available, memory_cached, load_1, load_5, load_15, processes
         }
     }
     numbers! { out,
