@@ -60,12 +60,9 @@ if TYPE_CHECKING:
         plan,
         probe,
     )
-<<<<<<< HEAD
     from ._bundled import bundled_kernel
-=======
     from ._exit import Exit
     from ._guest import Command, CommandFailed, Completed, Figures, Guest, guests
->>>>>>> control
     from ._plan import Call, Plan
     from ._reports import (
         Attempt,
@@ -105,11 +102,7 @@ if TYPE_CHECKING:
         Vsock,
         VsockPort,
     )
-<<<<<<< HEAD
-    from ._vm import DEVNULL, PIPE, STDOUT, Exit, OpenPort, Vm
-=======
-    from ._vm import DEVNULL, PIPE, STDOUT, Vm
->>>>>>> control
+    from ._vm import DEVNULL, PIPE, STDOUT, OpenPort, Vm
 
 __version__: str = _krundl.version()
 
@@ -121,21 +114,14 @@ _ERRORS = (
 
 _LATER = {
     "_api": "check doctor inspect krun_launch launch launch_async missing_filesystems mount_commands plan probe",
-<<<<<<< HEAD
     "_bundled": "bundled_kernel",
-=======
     "_exit": "Exit",
     "_guest": "Command CommandFailed Completed Figures Guest guests",
->>>>>>> control
     "_plan": "Call Plan",
     "_reports": "Attempt Check DoctorReport Inspected Levels LibraryReport Part ProbeReport Problem",
     "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Forward Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Passt Port"
     " Rlimit Root RootDisk Serial Tee Tsi VmSpec Vsock VsockPort",
-<<<<<<< HEAD
-    "_vm": "DEVNULL PIPE STDOUT Exit OpenPort Vm",
-=======
-    "_vm": "DEVNULL PIPE STDOUT Vm",
->>>>>>> control
+    "_vm": "DEVNULL PIPE STDOUT OpenPort Vm",
 }
 
 _PLACES = {name: module for module, names in _LATER.items() for name in names.split()}
@@ -161,11 +147,8 @@ if TYPE_CHECKING:
         "Error",
         "Exec",
         "Exit",
-<<<<<<< HEAD
-        "Forward",
-=======
         "Figures",
->>>>>>> control
+        "Forward",
         "GenerationUnknown",
         "Gpu",
         "Guest",

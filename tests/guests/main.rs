@@ -111,13 +111,12 @@ const CASES: &[Case] = cases! {
         an_init_of_the_guests_own_in_a_directory,
         an_initial_ram_disk_boots_alone,
     },
-<<<<<<< HEAD
     network::{
         passt_leads_both_ways_and_hides_the_hosts_loopback,
         passt_leads_both_ways_with_a_kernel_of_our_own,
         the_guest_asks_passt_for_its_address,
         a_tap_interface_leads_both_ways,
-=======
+    },
     control::{
         further_commands_have_streams_and_statuses_of_their_own,
         further_commands_run_with_a_kernel_of_our_own,
@@ -125,7 +124,6 @@ const CASES: &[Case] = cases! {
         a_terminal_is_there_with_a_kernel_of_our_own,
         krundl_reaches_a_vm_by_its_name,
         a_socket_that_a_killed_vm_left_makes_room,
->>>>>>> control
     },
     doctor::{
         a_boot_proves_mounts_and_their_read_only,
