@@ -60,8 +60,12 @@ if TYPE_CHECKING:
         plan,
         probe,
     )
+<<<<<<< HEAD
+    from ._bundled import bundled_kernel
+=======
     from ._exit import Exit
     from ._guest import Command, CommandFailed, Completed, Figures, Guest, guests
+>>>>>>> control
     from ._plan import Call, Plan
     from ._reports import (
         Attempt,
@@ -81,6 +85,7 @@ if TYPE_CHECKING:
         Disk,
         Display,
         Exec,
+        Forward,
         Gpu,
         Kernel,
         Mount,
@@ -88,6 +93,7 @@ if TYPE_CHECKING:
         Overlay,
         OverlayDir,
         OverlayFile,
+        Passt,
         Port,
         Rlimit,
         Root,
@@ -99,7 +105,11 @@ if TYPE_CHECKING:
         Vsock,
         VsockPort,
     )
+<<<<<<< HEAD
+    from ._vm import DEVNULL, PIPE, STDOUT, Exit, OpenPort, Vm
+=======
     from ._vm import DEVNULL, PIPE, STDOUT, Vm
+>>>>>>> control
 
 __version__: str = _krundl.version()
 
@@ -111,13 +121,21 @@ _ERRORS = (
 
 _LATER = {
     "_api": "check doctor inspect krun_launch launch launch_async missing_filesystems mount_commands plan probe",
+<<<<<<< HEAD
+    "_bundled": "bundled_kernel",
+=======
     "_exit": "Exit",
     "_guest": "Command CommandFailed Completed Figures Guest guests",
+>>>>>>> control
     "_plan": "Call Plan",
     "_reports": "Attempt Check DoctorReport Inspected Levels LibraryReport Part ProbeReport Problem",
-    "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Port"
+    "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Forward Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Passt Port"
     " Rlimit Root RootDisk Serial Tee Tsi VmSpec Vsock VsockPort",
+<<<<<<< HEAD
+    "_vm": "DEVNULL PIPE STDOUT Exit OpenPort Vm",
+=======
     "_vm": "DEVNULL PIPE STDOUT Vm",
+>>>>>>> control
 }
 
 _PLACES = {name: module for module, names in _LATER.items() for name in names.split()}
@@ -143,7 +161,11 @@ if TYPE_CHECKING:
         "Error",
         "Exec",
         "Exit",
+<<<<<<< HEAD
+        "Forward",
+=======
         "Figures",
+>>>>>>> control
         "GenerationUnknown",
         "Gpu",
         "Guest",
@@ -160,17 +182,19 @@ if TYPE_CHECKING:
         "Levels",
         "LibraryChanged",
         "LibraryNotFound",
-        "NetworkError",
         "LibraryReport",
         "Mount",
+        "NetworkError",
         "NeverUp",
         "Nic",
+        "OpenPort",
         "OsError",
         "Overlay",
         "OverlayDir",
         "OverlayFile",
         "PIPE",
         "Part",
+        "Passt",
         "Plan",
         "Port",
         "ProbeReport",
@@ -192,6 +216,7 @@ if TYPE_CHECKING:
         "Vsock",
         "VsockPort",
         "__version__",
+        "bundled_kernel",
         "check",
         "doctor",
         "guests",

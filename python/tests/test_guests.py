@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import krundl
 import pytest
+from support import children, threads
 
 LIBRARY = os.environ.get("KRUNDL_TEST_LIBRARY")
 ROOT = os.environ.get("KRUNDL_TEST_ROOT", "")
@@ -160,6 +162,50 @@ def test_eight_guests_at_once_on_asyncio(probe: krundl.ProbeReport) -> None:
 
     assert asyncio.run(all_of_them()) == [f"{number}\n".encode() for number in range(8)]
     assert threading.active_count() == 1
+
+
+@pytest.mark.long
+def test_fifty_launches_leave_nothing(probe: krundl.ProbeReport, capsys: pytest.CaptureFixture[str]) -> None:
+    """One after the other, and after each the process has what it had after the first: descriptors, threads, children."""
+
+    def one(number: int) -> None:
+        if number % 2:
+            with launch(probe, f"echo {number}; exit {number}") as vm:
+                output, _ = vm.communicate(timeout=PATIENCE)
+                status = vm.returncode
+        else:
+
+            async def on_asyncio() -> tuple[int, bytes]:
+                nowhere, pipe = krundl.DEVNULL, krundl.PIPE
+                async with await krundl.launch_async(
+                    spec(f"echo {number}; exit {number}"), probe=probe, stdin=nowhere, stdout=pipe, stderr=nowhere
+                ) as vm:
+                    status = await vm.wait_async(PATIENCE)
+                    assert vm.stdout is not None
+                    return status, vm.stdout.read()
+
+            status, output = asyncio.run(on_asyncio())
+        assert (status, output) == (number, f"{number}\n".encode())
+
+    def held() -> dict[str, int]:
+        gc.collect()
+        return {"descriptors": len(os.listdir("/proc/self/fd")), "threads": threads(), "children": len(children())}
+
+    def memory_kib() -> int:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+
+    # The first two load what is loaded once.
+    one(0)
+    one(1)
+    before, memory, started = held(), memory_kib(), time.monotonic()
+    for number in range(2, 52):
+        one(number)
+        assert held() == before, f"after launch {number - 1}"
+    grown, took = memory_kib() - memory, time.monotonic() - started
+    with capsys.disabled():
+        print(f"\n50 launches in {took:.0f} s: {before} before and after each, {grown:+} KiB of memory in all")
+    assert grown < 4096, "memory grows with each launch"
 
 
 def test_a_guest_is_cancelled_on_asyncio(probe: krundl.ProbeReport) -> None:

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::boundary::{asked, fallible, free, infallible, needed, owned, shown};
+use super::spec_devices::protocol_of;
 use super::{krundl_error, krundl_status};
 use crate::error::Result;
 use crate::launch::{Asked, Exit, Vm};
@@ -129,6 +130,27 @@ pub unsafe extern "C" fn krundl_vm_detach(vm: *mut krundl_vm) -> i64 {
 pub unsafe extern "C" fn krundl_vm_pid(vm: *const krundl_vm) -> i64 {
     // SAFETY: the caller's promise is the same.
     unsafe { asked(vm, 0, |vm| i64::from(vm.vm.pid())) }
+}
+
+/// The number of the host's port that leads to that port of the guest through a network card's own program, also where
+/// the spec left it open: known once libkrun has been entered. protocol: "tcp" or "udp". 0 where there is none, and for
+/// NULL.
+///
+/// Threads: any. Cannot fail.
+///
+/// # Safety
+/// `vm` is NULL or a live handle, `protocol` NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn krundl_vm_host_port(vm: *const krundl_vm, protocol: *const c_char, guest: u16) -> u16 {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        asked(vm, 0, |vm| {
+            let Ok(protocol) = protocol_of("protocol", protocol) else { return 0 };
+            let ports = vm.vm.ports();
+            let port = ports.iter().find(|port| port.guest == guest && port.protocol == protocol);
+            port.map_or(0, |port| port.host)
+        })
+    }
 }
 
 /// A descriptor that becomes readable when the VM's process ends, for poll and the like; -1 for NULL and where the

@@ -1,12 +1,13 @@
 //! What can be said on the command line.
 
 use std::ffi::{OsStr, OsString};
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use krundl::doctor::Purpose;
-use krundl::spec::{DEFAULT_GUEST, Disk, DiskFormat, LogLevel, Mount, Port};
+use krundl::spec::{DEFAULT_GUEST, Disk, DiskFormat, LogLevel, Mount, Protocol};
 
 /// microVMs through libkrun: what the installed one can do, and how to run a command in one.
 #[derive(Debug, Parser)]
@@ -128,7 +129,8 @@ pub struct PsArgs {
 
 #[derive(Debug, Args)]
 pub struct LibraryArgs {
-    /// The libkrun to use; without it: KRUNDL_LIBRARY, KRUNDL_LIBRARY_DIR, the system's loader, well-known places
+    /// The libkrun to use; without it: KRUNDL_LIBRARY, KRUNDL_LIBRARY_DIR, the system's loader, well-known places, the
+    /// one that pip install krundl[bundled] brought
     #[arg(long, value_name = "PATH")]
     pub library: Option<PathBuf>,
 }
@@ -136,7 +138,10 @@ pub struct LibraryArgs {
 impl LibraryArgs {
     pub fn probe(&self) -> krundl::ProbeOptions {
         let library = self.library.clone();
-        krundl::ProbeOptions { library, kernel_release: false, ..krundl::ProbeOptions::default() }
+        let environment = std::env::current_exe()
+            .ok()
+            .map(|program| krundl::library::Environment::current().with_bundled_of(&program));
+        krundl::ProbeOptions { library, environment, kernel_release: false, ..krundl::ProbeOptions::default() }
     }
 }
 
@@ -268,19 +273,15 @@ pub struct RunArgs {
     /// A disk; FORMAT is raw where it is left out, or qcow2 or vmdk; may be repeated
     #[arg(long = "disk", value_name = "PATH[:FORMAT][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
     pub disks: Vec<OsString>,
-    /// Open this TCP port of the guest under another number on the host; may be repeated. The guest's other ports are
-    /// open under their own numbers
-    #[arg(long = "publish", short = 'p', value_name = "HOST:GUEST", value_parser = port)]
-    pub ports: Vec<Port>,
-    /// A network card on the socket of this passt
-    #[arg(long, value_name = "SOCKET")]
-    pub passt: Option<PathBuf>,
-    /// A network card on the socket of this gvproxy
-    #[arg(long, value_name = "SOCKET")]
-    pub gvproxy: Option<PathBuf>,
-    /// A network card on this tap interface
-    #[arg(long, value_name = "NAME")]
-    pub tap: Option<String>,
+    /// The guest's network: a card with a passt that is started for it; one on the socket of a passt or gvproxy that
+    /// runs; one on a tap interface; libkrun's TSI, which is there without any of them; none. May be repeated
+    #[arg(long = "net", value_name = NET, value_parser = clap::builder::OsStringValueParser::new())]
+    pub nets: Vec<OsString>,
+    /// Open a port of the guest on the host; may be repeated. With --net passt on ADDR, 127.0.0.1 where it is left out,
+    /// and where HOST is left out on any that is free, which is said. With TSI HOST:GUEST, on all addresses; the guest's
+    /// other ports are open under their own numbers
+    #[arg(long = "publish", short = 'p', value_name = PUBLISH, value_parser = published)]
+    pub ports: Vec<Published>,
     /// A kernel of your own instead of libkrunfw's
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
@@ -394,11 +395,40 @@ pub fn disk(text: &OsStr) -> Result<Disk, String> {
     Ok(Disk { path, id: None, format, read_only, direct_io: false, sync: None })
 }
 
-/// `HOST:GUEST`.
-fn port(text: &str) -> Result<Port, String> {
-    let (host, guest) = text.split_once(':').ok_or("it is written HOST:GUEST")?;
+/// What `--net` can say.
+pub const NET: &str = "passt|passt=SOCKET|gvproxy=SOCKET|tap=NAME|tsi|none";
+/// What `--publish` can say.
+pub const PUBLISH: &str = "[[ADDR:]HOST:]GUEST[/udp]";
+
+/// A port as `--publish` says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub text: String,
+    pub address: Option<Ipv4Addr>,
+    pub host: Option<u16>,
+    pub guest: u16,
+    pub protocol: Protocol,
+}
+
+/// Reads `[[ADDR:]HOST:]GUEST[/udp]`.
+pub fn published(text: &str) -> Result<Published, String> {
+    let (ports, protocol) = match text.split_once('/') {
+        None => (text, Protocol::Tcp),
+        Some((ports, "tcp")) => (ports, Protocol::Tcp),
+        Some((ports, "udp")) => (ports, Protocol::Udp),
+        Some((_, other)) => return Err(format!("{other:?} is neither tcp nor udp")),
+    };
     let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is no port"));
-    Ok(Port { host: number(host)?, guest: number(guest)? })
+    let parts: Vec<&str> = ports.split(':').collect();
+    let (address, host, guest) = match parts[..] {
+        [guest] => (None, None, guest),
+        [host, guest] => (None, Some(host), guest),
+        [address, host, guest] => (Some(address), Some(host), guest),
+        _ => return Err(format!("it is written {PUBLISH}")),
+    };
+    let address = address.map(|text| text.parse().map_err(|_| format!("{text:?} is no IPv4 address"))).transpose()?;
+    let host = host.map(number).transpose()?;
+    Ok(Published { text: text.to_owned(), address, host, guest: number(guest)?, protocol })
 }
 
 /// `UID[:GID]`.

@@ -5,6 +5,7 @@ mod control;
 mod doctor;
 mod inspect;
 mod kernel;
+mod network;
 mod plan;
 mod run;
 mod signals;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use krundl::control::Name;
 use krundl::error::{Error, Problem, ProblemKind};
 use krundl::launch::prepare_parsed;
-use krundl::spec::{Control, Exec, Kernel, KernelFormat, Nic, Parsed, Text, VmSpec, parse};
+use krundl::spec::{Control, Exec, Kernel, KernelFormat, Parsed, Text, VmSpec, parse};
 use krundl::{Exit, LaunchOptions, LogTarget, launch, probe_isolated};
 
 use super::args::{RunArgs, disk, mount};
@@ -77,10 +77,15 @@ fn try_run(args: RunArgs) -> Result<i32, Failure> {
     }
     let probed = probe_isolated(&probe)?;
     let prepared = prepare_parsed(&parsed, &probed.capabilities)?;
+    let left_open: Vec<bool> =
+        prepared.plan.networks.iter().flat_map(|network| &network.ports).map(|port| port.host == 0).collect();
     // Before the start, so that no signal falls between the VM's start and our readiness for it.
     let signals = Signals::catch().map_err(|error| format!("making a pipe: {error}"))?;
     let vm = launch(prepared, LaunchOptions { log, die_with_parent: true, ..LaunchOptions::default() })?;
     let vm = Arc::new(vm);
+    for (port, _) in vm.ports().iter().zip(left_open).filter(|(_, left_open)| *left_open) {
+        eprintln!("krundl: {}", super::network::opened(port));
+    }
     let course = signals.act_on(Arc::clone(&vm), Duration::from_secs(grace));
     let ended = match vm.wait_ready(None) {
         Ok(()) | Err(Error::ReadinessUnknown { .. }) => {
@@ -149,15 +154,7 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
             Err(reason) => wrong("disk", text, reason, "PATH[:FORMAT][:ro]"),
         }
     }
-    if !args.ports.is_empty() {
-        spec.tsi.get_or_insert_default().ports.extend(args.ports);
-    }
-    let cards = [
-        args.passt.map(|path| Nic { unixstream: Some(path), ..Nic::default() }),
-        args.gvproxy.map(|path| Nic { unixgram: Some(path), vfkit: true, ..Nic::default() }),
-        args.tap.map(|name| Nic { tap: Some(name), ..Nic::default() }),
-    ];
-    spec.nics.extend(cards.into_iter().flatten());
+    super::network::apply(spec, problems, &args.nets, args.ports);
     if let Some(path) = args.control {
         spec.control = Some(Control::Socket(path));
         problems.retain(|problem| !problem.field.starts_with("control"));

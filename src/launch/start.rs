@@ -13,7 +13,7 @@ use super::vm::Vm;
 use super::wake::Wake;
 use crate::error::{Error, Result};
 use crate::helper::wire::{How, Inbox, Request};
-use crate::helper::{Helper, Mode, Running, Spawn, pidfd};
+use crate::helper::{Helper, Running, Spawn, pidfd};
 use crate::plan::{Call, Socket};
 use crate::sockets::{self, OwnDir};
 
@@ -75,7 +75,6 @@ pub fn start(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
     let request = Request::Run { plan: Box::new(plan), how };
     let running = Spawn {
         helper: &helper,
-        mode: Mode::Run,
         request: &request,
         stdio: [options.stdin.into(), options.stdout.into(), options.stderr.into()],
         extra: [

@@ -161,6 +161,10 @@ impl Vm {
         Ok(py.detach(|| vm.log()))
     }
 
+    fn ports<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &json!(self.held()?.ports()))
+    }
+
     #[getter]
     fn pid(&self) -> PyResult<u32> {
         Ok(self.held()?.pid())

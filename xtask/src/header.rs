@@ -249,7 +249,10 @@ pub fn layout() -> String {
         krundl_doctor_options { struct_size, probe, mounts_of, kernel, compare, only, boot }
         krundl_mount { struct_size, host, guest, tag, semantics, dax_mib, read_only, overlay }
         krundl_disk { struct_size, path, id, format, sync, read_only, direct_io }
-        krundl_nic { struct_size, unixstream, unixgram, tap, mac, features, vfkit, dhcp }
+        krundl_nic {
+            struct_size, unixstream, unixgram, tap, mac, features, address, gateway, dns, passt_program, passt,
+            host_loopback, vfkit, dhcp, optional
+        }
         krundl_display { struct_size, edid, width, height, refresh_rate, dpi, width_mm, height_mm }
         krundl_launch_options {
             struct_size, helper, input, input_fd, output, output_fd, error, error_fd, log_fd, log, start_timeout_ms,
@@ -308,7 +311,7 @@ pub fn nulls() -> Result<String> {
             (_, "krundl_status") => format!("CHECK({call} == KRUNDL_STATUS_INVALID_ARGUMENT)"),
             (_, "void") => call,
             (_, "const char *") => format!("CHECK({call} == NULL)"),
-            (_, "size_t" | "int64_t") => format!("CHECK({call} == 0)"),
+            (_, "size_t" | "int64_t" | "uint16_t") => format!("CHECK({call} == 0)"),
             (_, "bool") => format!("CHECK(!{call})"),
             ("krundl_error_errno", "int32_t") => format!("CHECK({call} == 0)"),
             (_, "int32_t") => format!("CHECK({call} == -1)"),
