@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::super::frames::{Decoder, Frame, FrameError};
 use super::super::sys::{self, PollFd};
 
-/// The most that is sent at once. Linux makes a packet of whatever that is, of several pieces where it is more than about
-/// 32 KiB (since 6.12.42 and 6.17), and libkrun before 1.19.2 throws those away.
+/// The most that is sent at once. Linux makes a packet of whatever that is, newer kernels (libkrunfw 5.6.1's) one of several
+/// pieces where it is large, and libkrun before 1.19.2 throws those away.
 const PIECE: usize = 16 << 10;
 /// How long the host may take nothing of what is left for it at the end.
 const STUCK: Duration = Duration::from_secs(10);

@@ -48,7 +48,8 @@ const INTRODUCTION: &str = "\
  * NULL.
  *
  * Threads. Handles that do not change (krundl_error, krundl_probe, krundl_inspection, krundl_plan, krundl_report) and
- * krundl_vm may be used by any number of threads at the same time; krundl_spec by one at a time. Nothing is kept by thread.
+ * krundl_vm and krundl_exec may be used by any number of threads at the same time; krundl_spec by one at a time. Nothing is
+ * kept by thread.
  *
  * Errors. A function that can fail returns a krundl_status, and the reason through `error`, which may be NULL. Whatever
  * goes wrong inside krundl is KRUNDL_STATUS_INTERNAL: no panic gets out. Only a lack of memory ends the process.
