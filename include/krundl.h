@@ -12,7 +12,8 @@
  * NULL.
  *
  * Threads. Handles that do not change (krundl_error, krundl_probe, krundl_inspection, krundl_plan, krundl_report) and
- * krundl_vm may be used by any number of threads at the same time; krundl_spec by one at a time. Nothing is kept by thread.
+ * krundl_vm and krundl_exec may be used by any number of threads at the same time; krundl_spec by one at a time. Nothing is
+ * kept by thread.
  *
  * Errors. A function that can fail returns a krundl_status, and the reason through `error`, which may be NULL. Whatever
  * goes wrong inside krundl is KRUNDL_STATUS_INTERNAL: no panic gets out. Only a lack of memory ends the process.
@@ -119,6 +120,10 @@ enum krundl_status
      * Readiness cannot be told with this libkrun.
      */
     KRUNDL_STATUS_READINESS_UNKNOWN = 407,
+    /**
+     * The guest's control port cannot be reached, or the conversation broke off.
+     */
+    KRUNDL_STATUS_CONTROL_LOST = 408,
     /**
      * The operating system refused something that krundl itself needs.
      */
@@ -392,7 +397,8 @@ typedef struct krundl_spec krundl_spec;
 
 /**
  * A VM that runs, or has ended. Any thread may call anything at any time, and one may wait while another one kills;
- * only the last call, krundl_vm_free or krundl_vm_detach, must be alone.
+ * only the last call, krundl_vm_free or krundl_vm_detach, must be alone. It belongs to the process that launched it: in a
+ * fork of that everything is refused with KRUNDL_STATUS_INVALID_ARGUMENT, and krundl_vm_free frees the handle alone.
  */
 typedef struct krundl_vm krundl_vm;
 
@@ -861,8 +867,8 @@ size_t krundl_error_attempt_count(const struct krundl_error *error);
 const char *krundl_error_attempt_candidate(const struct krundl_error *error, size_t index);
 
 /**
- * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known"; NULL for an
- * index that there is not. index: from 0. The text is the error's own.
+ * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known", "bundled"; NULL
+ * for an index that there is not. index: from 0. The text is the error's own.
  *
  * Threads: any. Cannot fail.
  */
@@ -1117,8 +1123,8 @@ size_t krundl_probe_attempt_count(const struct krundl_probe *probe);
 const char *krundl_probe_attempt_candidate(const struct krundl_probe *probe, size_t index);
 
 /**
- * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known"; NULL for an
- * index that there is not. index: from 0. The text is the probe's own.
+ * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known", "bundled"; NULL
+ * for an index that there is not. index: from 0. The text is the probe's own.
  *
  * Threads: any. Cannot fail.
  */
@@ -1929,9 +1935,10 @@ krundl_status krundl_launch(const struct krundl_plan *plan,
                             struct krundl_error **error);
 
 /**
- * Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. vm: may be NULL.
+ * Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. In a child forked after
+ * the launch it only frees. vm: may be NULL.
  *
- * Threads: any, one that no other one uses it with; not in a child forked after the launch.
+ * Threads: any, one that no other one uses it with.
  */
 void krundl_vm_free(struct krundl_vm *vm);
 

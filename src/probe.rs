@@ -5,7 +5,6 @@
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::capabilities::Capabilities;
 use crate::error::{Attempt, AttemptError, AttemptKind, Ended, Error, Result, Words};
 use crate::helper::wire::{Inbox, Request, Status};
-use crate::helper::{Helper, Mode, Running, Spawn, child_ends_within};
+use crate::helper::{Helper, Running, child_ends_within, start_to_probe};
 use crate::library::{Environment, Options, SkippedCandidate};
 
 /// What to probe, and how long it may take.
@@ -97,16 +96,7 @@ fn round(helper: &Helper, search: &Options, options: &ProbeOptions) -> Result<Ro
     let request = Request::Probe { options: Box::new(search.clone()), kernel_release: options.kernel_release };
     let timeout = options.timeout;
     let (mut output, output_in) = std::io::pipe().map_err(|error| Error::os("making a pipe", error))?;
-    let output_copy = output_in.try_clone().map_err(|error| Error::os("copying a pipe", error))?;
-    let running = Spawn {
-        helper,
-        mode: Mode::Probe,
-        request: &request,
-        stdio: [Stdio::null(), output_in.into(), output_copy.into()],
-        extra: Vec::new(),
-        new_session: false,
-    }
-    .start()?;
+    let running = start_to_probe(helper, &request, output_in)?;
     let mut child = Child { running, timed_out: None };
     let mut inbox = Inbox::default();
     let mut noise = Vec::new();
@@ -257,6 +247,11 @@ impl Child {
                         }
                     },
                     Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    // It has ended without having heard the request.
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                        drain(output, noise);
+                        return Ok(());
+                    }
                     Err(error) => return Err(format!("it cannot be read from: {error}")),
                 }
             }

@@ -18,6 +18,7 @@ const WITHOUT_CASE: &[(Code, &str)] = &[
     (Code::GenerationUnknown, "the plan refuses such a library as a problem"),
     (Code::LibraryChanged, "the library has to change between two steps"),
     (Code::HelperFailed, "the helper has to die between two sentences"),
+    (Code::ControlLost, "a guest that serves has to be gone"),
     (Code::Os, "the operating system has to refuse"),
     (Code::InvalidArgument, "it is the other languages' own"),
     (Code::Internal, "it takes a mistake in krundl"),

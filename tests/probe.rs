@@ -159,10 +159,32 @@ fn script(dir: &Path, text: &str) -> PathBuf {
     path
 }
 
+/// The library sees the standard streams, and what it has opened itself: nothing that the caller or another thread of the
+/// caller's has left open, with close-on-exec or without.
+#[test]
+fn a_library_gets_none_of_the_callers_descriptors() {
+    use std::os::fd::AsRawFd;
+    let file = tempfile::NamedTempFile::with_prefix("left-open").unwrap();
+    // SAFETY: clears the close-on-exec mark of our own descriptor, as careless code leaves it.
+    assert_eq!(unsafe { libc::fcntl(file.as_file().as_raw_fd(), libc::F_SETFD, 0) }, 0);
+    let note = "for (int fd = 0; fd < 300; fd++) { char p[64], real[512] = {0}; snprintf(p, 64, \"/proc/self/fd/%d\", fd); \
+                if (readlink(p, real, 511) > 0) printf(\"%d is %s\\n\", fd, real); } fflush(stdout);";
+    let stub = Stub::new("1.18.0").constructor(note).build();
+    let Probed { words, .. } = probe(options(&stub.path)).unwrap();
+    let seen: Vec<&str> = words.as_str().lines().filter(|line| line.contains(" is ")).collect();
+    assert!(seen[0].ends_with("0 is /dev/null"), "{words}");
+    assert!(seen[1].contains("1 is pipe:") && seen[2].contains("2 is pipe:"), "{words}");
+    for line in &seen[3..] {
+        let own = line.contains("socket:") || line.contains(&stub.dir.display().to_string());
+        assert!(own, "{line} was inherited: {words}");
+    }
+    assert!(seen[3..].iter().filter(|line| line.contains("socket:")).count() == 1, "the connection: {words}");
+}
+
 #[test]
 fn a_helper_that_is_none_is_named_with_the_program_that_called_it() {
     let dir = tempfile::tempdir().unwrap();
-    let foreign = script(dir.path(), "#!/bin/sh\necho 'krundl-wire 999 9.9.9' > /proc/self/fd/$4\n");
+    let foreign = script(dir.path(), "#!/bin/sh\necho 'krundl-wire 999 9.9.9' >&0\n");
     let stub = Stub::new("1.18.0").build();
     for (program, words) in [
         (PathBuf::from("/bin/true"), "exited with status 0 without a word of krundl's"),

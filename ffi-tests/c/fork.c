@@ -64,7 +64,42 @@ static int entered(const char *name, krundl_status expected) {
     return status;
 }
 
+/* A VM stays the parent's: the child can neither use it nor harm it. */
+static void a_vm_is_not_its_forks(void) {
+    krundl_probe *probe = probe_of("runs", "1.19.7");
+    krundl_plan *plan = plan_with(probe);
+    krundl_launch_options options = {.struct_size = sizeof options};
+    options.input = KRUNDL_STREAM_PIPE;
+    options.output = options.error = KRUNDL_STREAM_NULL;
+    krundl_vm *vm = NULL;
+    CHECK(krundl_launch(plan, &options, &vm, NULL) == KRUNDL_STATUS_OK);
+    CHECK(krundl_vm_wait_ready(vm, -1, NULL) == KRUNDL_STATUS_OK);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        krundl_error *error = NULL;
+        CHECK(krundl_vm_kill(vm, &error) == KRUNDL_STATUS_INVALID_ARGUMENT);
+        CHECK_HAS(krundl_error_message(error), "vm: it belongs to process");
+        krundl_error_free(error);
+        CHECK(krundl_vm_wait(vm, 0, NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+        CHECK(krundl_vm_terminate(vm, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+        CHECK(krundl_vm_interrupt(vm, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+        CHECK(krundl_vm_take_input(vm) == -1 && krundl_vm_log(vm, NULL, 0) == 0);
+        krundl_vm_free(vm);
+        _exit(failures);
+    }
+    CHECK(status_of(child) == 0);
+    krundl_exit kind = KRUNDL_EXIT_CODE;
+    CHECK(krundl_vm_wait(vm, 0, &kind, NULL, NULL) == KRUNDL_STATUS_OK && kind == KRUNDL_EXIT_RUNNING);
+    int input = krundl_vm_take_input(vm);
+    CHECK(input >= 0 && close(input) == 0);
+    krundl_vm_free(vm);
+    krundl_plan_free(plan);
+    krundl_probe_free(probe);
+}
+
 int main(void) {
+    a_vm_is_not_its_forks();
     krundl_probe *probe = probe_of("exits-7", "1.19.7");
     krundl_plan *plan = plan_with(probe);
     fflush(NULL);

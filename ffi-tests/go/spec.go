@@ -15,6 +15,8 @@ type Spec struct {
 	Console Console `json:"console"`
 	// Further console ports.
 	ConsolePorts []ConsolePort `json:"console_ports,omitempty"`
+	// The way into the running guest, for further commands, figures and the request to end; none where absent.
+	Control *Control `json:"control,omitempty"`
 	// Disks.
 	Disks []Disk `json:"disks,omitempty"`
 	// Its displays.
@@ -432,6 +434,8 @@ type TSI struct {
 // Connections between the guest's vsock ports and unix sockets of the host. The guest's own address (CID) is always
 // 3, the host's 2.
 type Vsock struct {
+	// The guest's own address: 3, whatever is wished for. Another is refused, since libkrun has no function for it.
+	CID *uint32 `json:"cid,omitempty"`
 	// The ports.
 	Ports []VsockPort `json:"ports,omitempty"`
 }

@@ -18,8 +18,11 @@ from typing import Any, Optional
 import maturin  # type: ignore[import-untyped]
 
 PROFILE = "dist"
+# Quick to build again, for whoever changes something: the same as `editable-profile` in pyproject.toml.
+EDITABLE_PROFILE = "dev"
 PROGRAMS = ("krundl", "krundl-vmm")
 ROOT = Path(__file__).resolve().parents[2]
+BESIDE_THE_MODULE = ROOT / "python/krundl/krundl-vmm"
 SCRIPTS = ROOT / "target/python/krundl.data/scripts"
 
 Settings = Optional[dict[str, Any]]
@@ -39,7 +42,10 @@ def build_wheel(directory: str, settings: Settings = None, metadata: str | None 
 
 
 def build_editable(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
-    return str(maturin.build_editable(directory, with_tag(settings, build_programs()), metadata))
+    # Where a module that is used in place finds it: the environment's `bin` may be anywhere from there.
+    programs = build_programs(EDITABLE_PROFILE)
+    shutil.copy2(programs[PROGRAMS.index("krundl-vmm")], BESIDE_THE_MODULE)
+    return str(maturin.build_editable(directory, settings, metadata))
 
 
 def prepare_metadata_for_build_wheel(directory: str, settings: Settings = None) -> str:
@@ -55,9 +61,9 @@ def with_programs_directory() -> None:
     SCRIPTS.mkdir(parents=True, exist_ok=True)
 
 
-def build_programs() -> list[Path]:
+def build_programs(profile: str = PROFILE) -> list[Path]:
     """Builds the programs and puts them where maturin takes them from."""
-    command = ["cargo", "build", "--profile", PROFILE, "--package", "krundl", "--bins"]
+    command = ["cargo", "build", "--profile", profile, "--package", "krundl", "--bins"]
     command += ["--message-format", "json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
     found = {}

@@ -21,6 +21,7 @@ from __future__ import annotations
 from . import _krundl
 from ._errors import (
     CallError,
+    ControlLost,
     Crashed,
     Error,
     GenerationUnknown,
@@ -59,6 +60,9 @@ if TYPE_CHECKING:
         plan,
         probe,
     )
+    from ._bundled import bundled_kernel
+    from ._exit import Exit
+    from ._guest import Command, CommandFailed, Completed, Figures, Guest, guests
     from ._plan import Call, Plan
     from ._reports import (
         Attempt,
@@ -74,6 +78,7 @@ if TYPE_CHECKING:
     from ._spec import (
         ConsoleFile,
         ConsolePort,
+        ControlSocket,
         Disk,
         Display,
         Exec,
@@ -97,23 +102,26 @@ if TYPE_CHECKING:
         Vsock,
         VsockPort,
     )
-    from ._vm import DEVNULL, PIPE, STDOUT, Exit, OpenPort, Vm
+    from ._vm import DEVNULL, PIPE, STDOUT, OpenPort, Vm
 
 __version__: str = _krundl.version()
 
 _ERRORS = (
-    "CallError Crashed Error GenerationUnknown GuestLost GuestSetup HelperFailed HelperMismatch HelperNotFound"
+    "CallError ControlLost Crashed Error GenerationUnknown GuestLost GuestSetup HelperFailed HelperMismatch HelperNotFound"
     " Internal InvalidArgument InvalidSpec LibraryChanged LibraryNotFound NetworkError NeverUp OsError ReadinessUnknown StartError TimedOut Unsupported"
     " VmmFailed"
 )
 
 _LATER = {
     "_api": "check doctor inspect krun_launch launch launch_async missing_filesystems mount_commands plan probe",
+    "_bundled": "bundled_kernel",
+    "_exit": "Exit",
+    "_guest": "Command CommandFailed Completed Figures Guest guests",
     "_plan": "Call Plan",
     "_reports": "Attempt Check DoctorReport Inspected Levels LibraryReport Part ProbeReport Problem",
-    "_spec": "ConsoleFile ConsolePort Disk Display Exec Forward Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Passt Port"
+    "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Forward Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Passt Port"
     " Rlimit Root RootDisk Serial Tee Tsi VmSpec Vsock VsockPort",
-    "_vm": "DEVNULL PIPE STDOUT Exit OpenPort Vm",
+    "_vm": "DEVNULL PIPE STDOUT OpenPort Vm",
 }
 
 _PLACES = {name: module for module, names in _LATER.items() for name in names.split()}
@@ -124,8 +132,13 @@ if TYPE_CHECKING:
         "Call",
         "CallError",
         "Check",
+        "Command",
+        "CommandFailed",
+        "Completed",
         "ConsoleFile",
         "ConsolePort",
+        "ControlLost",
+        "ControlSocket",
         "Crashed",
         "DEVNULL",
         "Disk",
@@ -134,9 +147,11 @@ if TYPE_CHECKING:
         "Error",
         "Exec",
         "Exit",
+        "Figures",
         "Forward",
         "GenerationUnknown",
         "Gpu",
+        "Guest",
         "GuestLost",
         "GuestSetup",
         "HelperFailed",
@@ -184,8 +199,10 @@ if TYPE_CHECKING:
         "Vsock",
         "VsockPort",
         "__version__",
+        "bundled_kernel",
         "check",
         "doctor",
+        "guests",
         "inspect",
         "krun_launch",
         "launch",

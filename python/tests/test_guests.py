@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import krundl
 import pytest
+from support import children, threads
 
 LIBRARY = os.environ.get("KRUNDL_TEST_LIBRARY")
 ROOT = os.environ.get("KRUNDL_TEST_ROOT", "")
@@ -112,6 +114,28 @@ def test_a_guest_is_killed_and_its_time_is_over(probe: krundl.ProbeReport) -> No
         assert vm.stop(grace=PATIENCE) == 143
 
 
+def test_further_commands_run_in_a_guest(probe: krundl.ProbeReport) -> None:
+    with launch(probe, "trap 'exit 9' TERM; while :; do sleep 0.2; done", control="private") as vm:
+        vm.wait_ready(PATIENCE)
+        done = vm.exec(["sh", "-c", "cat; echo $A >&2; exit 3"], input=b"in" * 50_000, env={"A": "a"}, timeout=PATIENCE)
+        assert (done.returncode, done.stdout, done.stderr) == (3, b"in" * 50_000, b"a\n")
+        assert vm.control is not None
+        guest = krundl.Guest(vm.control)
+
+        async def three() -> list[bytes]:
+            several = (guest.exec_async(["echo", str(n)], timeout=PATIENCE) for n in range(3))
+            return [done.stdout for done in await asyncio.gather(*several)]
+
+        assert asyncio.run(three()) == [b"0\n", b"1\n", b"2\n"]
+        figures = vm.figures()
+        assert figures.cpus == 1 and figures.uptime_ms > 0 and figures.memory.total > 100 << 20
+        with guest.popen(["sleep", "1000"]) as sleeping:
+            sleeping.kill()
+            assert sleeping.wait(PATIENCE) == 137
+        guest.terminate()
+        assert vm.wait(PATIENCE) == 9
+
+
 def test_a_guest_that_vanishes_is_lost(probe: krundl.ProbeReport) -> None:
     with launch(probe, "reboot -f") as vm, pytest.raises(krundl.GuestLost):
         vm.wait(PATIENCE)
@@ -138,6 +162,50 @@ def test_eight_guests_at_once_on_asyncio(probe: krundl.ProbeReport) -> None:
 
     assert asyncio.run(all_of_them()) == [f"{number}\n".encode() for number in range(8)]
     assert threading.active_count() == 1
+
+
+@pytest.mark.long
+def test_fifty_launches_leave_nothing(probe: krundl.ProbeReport, capsys: pytest.CaptureFixture[str]) -> None:
+    """One after the other, and after each the process has what it had after the first: descriptors, threads, children."""
+
+    def one(number: int) -> None:
+        if number % 2:
+            with launch(probe, f"echo {number}; exit {number}") as vm:
+                output, _ = vm.communicate(timeout=PATIENCE)
+                status = vm.returncode
+        else:
+
+            async def on_asyncio() -> tuple[int, bytes]:
+                nowhere, pipe = krundl.DEVNULL, krundl.PIPE
+                async with await krundl.launch_async(
+                    spec(f"echo {number}; exit {number}"), probe=probe, stdin=nowhere, stdout=pipe, stderr=nowhere
+                ) as vm:
+                    status = await vm.wait_async(PATIENCE)
+                    assert vm.stdout is not None
+                    return status, vm.stdout.read()
+
+            status, output = asyncio.run(on_asyncio())
+        assert (status, output) == (number, f"{number}\n".encode())
+
+    def held() -> dict[str, int]:
+        gc.collect()
+        return {"descriptors": len(os.listdir("/proc/self/fd")), "threads": threads(), "children": len(children())}
+
+    def memory_kib() -> int:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+
+    # The first two load what is loaded once.
+    one(0)
+    one(1)
+    before, memory, started = held(), memory_kib(), time.monotonic()
+    for number in range(2, 52):
+        one(number)
+        assert held() == before, f"after launch {number - 1}"
+    grown, took = memory_kib() - memory, time.monotonic() - started
+    with capsys.disabled():
+        print(f"\n50 launches in {took:.0f} s: {before} before and after each, {grown:+} KiB of memory in all")
+    assert grown < 4096, "memory grows with each launch"
 
 
 def test_a_guest_is_cancelled_on_asyncio(probe: krundl.ProbeReport) -> None:

@@ -119,9 +119,9 @@ def test_a_fork_cannot_harm_its_parents_vm(stubs: Stubs) -> None:
     vms[0].wait_ready()
 
     def child() -> None:
-        with pytest.raises(RuntimeError, match="belongs to process"):
+        with pytest.raises(krundl.InvalidArgument, match="belongs to process"):
             vms[0].kill()
-        with pytest.raises(RuntimeError, match="belongs to process"):
+        with pytest.raises(krundl.InvalidArgument, match="belongs to process"):
             vms[0].poll()
         assert vms[0].pid > 0
         vms[0].close()

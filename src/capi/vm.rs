@@ -12,10 +12,12 @@ use crate::error::Result;
 use crate::launch::{Asked, Exit, Vm};
 
 /// A VM that runs, or has ended. Any thread may call anything at any time, and one may wait while another one kills;
-/// only the last call, krundl_vm_free or krundl_vm_detach, must be alone.
+/// only the last call, krundl_vm_free or krundl_vm_detach, must be alone. It belongs to the process that launched it: in a
+/// fork of that everything is refused with KRUNDL_STATUS_INVALID_ARGUMENT, and krundl_vm_free frees the handle alone.
 pub struct krundl_vm {
     vm: Vm,
     exit: OnceLock<CString>,
+    control: OnceLock<Option<CString>>,
 }
 
 /// How a VM ended.
@@ -38,7 +40,7 @@ pub enum krundl_exit {
 
 impl krundl_vm {
     pub(super) fn new(vm: Vm) -> krundl_vm {
-        krundl_vm { vm, exit: OnceLock::new() }
+        krundl_vm { vm, exit: OnceLock::new(), control: OnceLock::new() }
     }
 
     /// Writes down how it ended; `None` while it runs.
@@ -46,37 +48,53 @@ impl krundl_vm {
     /// # Safety
     /// `kind` and `status` are null or can be written to.
     unsafe fn tell(&self, exit: Option<&Exit>, kind: *mut krundl_exit, status: *mut i32) {
-        let told = match exit {
-            None => krundl_exit::Running,
-            Some(Exit::Code(_)) => krundl_exit::Code,
-            Some(Exit::Signal(_)) => krundl_exit::Signal,
-            Some(Exit::NotExecuted { .. }) => krundl_exit::NotExecuted,
-            Some(Exit::Stopped(_)) => krundl_exit::Stopped,
-            Some(Exit::Unproved(_)) => krundl_exit::Unproved,
-        };
         if let Some(exit) = exit {
             self.exit.get_or_init(|| owned(&exit.to_string()));
         }
         // SAFETY: the caller's promise is the same.
-        unsafe {
-            if !kind.is_null() {
-                kind.write(told);
-            }
-            if !status.is_null() {
-                status.write(exit.map_or(-1, Exit::status));
-            }
+        unsafe { write_exit(exit, kind, status) }
+    }
+
+    /// The control port's socket.
+    pub(super) fn control(&self) -> Option<&CString> {
+        let path = |vm: &Vm| vm.control().map(|path| owned(&path.to_string_lossy()));
+        self.control.get_or_init(|| path(&self.vm)).as_ref()
+    }
+}
+
+/// How something ended; `None` while it runs.
+///
+/// # Safety
+/// `kind` and `status` are null or can be written to.
+pub(super) unsafe fn write_exit(exit: Option<&Exit>, kind: *mut krundl_exit, status: *mut i32) {
+    let told = match exit {
+        None => krundl_exit::Running,
+        Some(Exit::Code(_)) => krundl_exit::Code,
+        Some(Exit::Signal(_)) => krundl_exit::Signal,
+        Some(Exit::NotExecuted { .. }) => krundl_exit::NotExecuted,
+        Some(Exit::Stopped(_)) => krundl_exit::Stopped,
+        Some(Exit::Unproved(_)) => krundl_exit::Unproved,
+    };
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if !kind.is_null() {
+            kind.write(told);
+        }
+        if !status.is_null() {
+            status.write(exit.map_or(-1, Exit::status));
         }
     }
 }
 
 /// A time in milliseconds; a negative one is none.
-fn timeout(ms: i64) -> Option<Duration> {
+pub(super) fn timeout(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().map(Duration::from_millis)
 }
 
-/// Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. vm: may be NULL.
+/// Kills a VM that still runs, waits for its process, and frees the handle; its texts go with it. In a child forked after
+/// the launch it only frees. vm: may be NULL.
 ///
-/// Threads: any, one that no other one uses it with; not in a child forked after the launch.
+/// Threads: any, one that no other one uses it with.
 ///
 /// # Safety
 /// `vm` is NULL or was given by krundl and neither freed nor detached yet.

@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use crate::helper::wire::{self, Request, Status};
-use crate::helper::{Mode, Started, asks_for_program, started_as};
+use crate::helper::{Mode, Started, asks_for_program, handover, started_as};
 
 /// Exit status of a helper that could not do what it was started for; its statuses say why.
 const EXIT_FAILED: i32 = 125;
@@ -45,18 +45,18 @@ pub fn vmm_main() {
 
 /// Serves one request.
 fn serve(started: &Started) -> ! {
-    let mut descriptors = started.descriptors.iter().map(|fd| take(*fd));
-    let (Some(Ok(request)), Some(Ok(status))) = (descriptors.next(), descriptors.next()) else {
-        eprintln!("krundl-vmm: its descriptors are not open: it is started by krundl, not by hand");
+    let (request, status, extra) = match started.mode {
+        Mode::Probe => connected().map(|connection| (None, connection, Vec::new())),
+        Mode::Run => numbered(&started.descriptors).map(|(request, status, extra)| (Some(request), status, extra)),
+    }
+    .unwrap_or_else(|error| {
+        eprintln!("krundl-vmm: its descriptors are not open ({error}): it is started by krundl, not by hand");
         exit(2);
-    };
-    let Ok(extra) = descriptors.collect::<io::Result<Vec<OwnedFd>>>() else {
-        eprintln!("krundl-vmm: a descriptor that was announced is not open");
-        exit(2);
-    };
+    });
     let mut status = Reporter { out: status.into() };
     status.greet();
-    let request = match wire::receive_request(&mut File::from(request)) {
+    let request = request.map_or_else(|| handover::take(&status.out), Ok).map_err(|error| error.to_string());
+    let request = match request.and_then(|request| wire::receive_request(&mut File::from(request))) {
         Ok(request) => request,
         Err(reason) => {
             // The caller compares the first lines as well, and names both programs.
@@ -64,14 +64,47 @@ fn serve(started: &Started) -> ! {
             exit(EXIT_FAILED);
         }
     };
-    match (started.mode, request) {
-        (Mode::Probe, Request::Probe { options, kernel_release }) => {
+    match request {
+        Request::Probe { options, kernel_release } if started.mode == Mode::Probe => {
             probe::probe(&options, kernel_release, &mut status)
         }
-        (Mode::Run, Request::Run { plan, how }) => run::run(*plan, &how, extra, status),
+        Request::Run { plan, how } if started.mode == Mode::Run => run::run(*plan, &how, extra, status),
         _ => {
             eprintln!("krundl-vmm: the request is not what it was started for");
             exit(EXIT_FAILED)
+        }
+    }
+}
+
+/// The request, the statuses and what the plan needs, by their numbers.
+fn numbered(numbers: &[RawFd]) -> io::Result<(OwnedFd, OwnedFd, Vec<OwnedFd>)> {
+    let mut descriptors = numbers.iter().map(|fd| take(*fd));
+    let mut next = || descriptors.next().unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()));
+    Ok((next()?, next()?, descriptors.collect::<io::Result<_>>()?))
+}
+
+/// The connection to the caller, which is standard input at first. What the caller has left open for others is not kept.
+fn connected() -> io::Result<OwnedFd> {
+    close_inherited();
+    let connection = rustix::io::fcntl_dupfd_cloexec(io::stdin(), libc::STDERR_FILENO + 1)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(connection)
+}
+
+/// Closes every descriptor but the standard ones. The caller of the run does it between fork and exec; that of a probe
+/// does not fork.
+fn close_inherited() {
+    const FIRST: RawFd = libc::STDERR_FILENO + 1;
+    #[cfg(target_os = "linux")]
+    // SAFETY: this process has just begun and has opened nothing itself; no memory is touched.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) } == 0;
+    #[cfg(not(target_os = "linux"))]
+    let done = false;
+    if !done {
+        // Kernels before 5.9: one by one, as many as there can be in practice.
+        for fd in FIRST..4096 {
+            // SAFETY: as above; a number that is not open is an error without effect.
+            unsafe { libc::close(fd) };
         }
     }
 }

@@ -34,6 +34,21 @@ pub enum Command {
         #[command(subcommand)]
         command: KernelCommand,
     },
+    /// Run a further command in a VM that runs
+    ///
+    /// The VM must have a control port: krundl run --name or --control, or control in its spec. Standard input, output,
+    /// error and the exit status are the command's own, and signals are passed on to it; it is killed when krundl exec is.
+    /// krundl's own failures exit with 125, a command that cannot be executed with 126, one that is not found with 127, one
+    /// killed by a signal with 128 and the signal's number.
+    ///
+    /// Example: krundl exec -t web -- sh
+    Exec(Box<ExecArgs>),
+    /// Show a running guest's figures: uptime, memory, processors' time, load, processes
+    ///
+    /// Exit status: 0, or 1 when the guest does not answer, 2 when used wrongly.
+    Figures(FiguresArgs),
+    /// List the VMs of this user that run under a name
+    Ps(PsArgs),
     /// Show how a VM would be started, or everything that stands in the way
     ///
     /// Checks the spec against this host and negotiates it with libkrun; nothing is started. Exit status: 0 with the
@@ -47,11 +62,75 @@ pub enum Command {
     ///
     /// Example: krundl run --mount .:/workspace:ro ./rootfs -- ls -l /workspace
     Run(Box<RunArgs>),
+    /// Ask the workload of a VM that runs to end, and wait until its guest is gone
+    ///
+    /// The workload gets SIGTERM and may take its time. Exit status: 0, or 1 when the guest does not answer or is still there
+    /// after --timeout, 2 when used wrongly.
+    Stop(StopArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Give the command a terminal of its own, of the size of ours; its output and errors are one
+    #[arg(short = 't', long)]
+    pub tty: bool,
+    /// A variable of the command's environment, on top of the workload's; K alone takes the caller's value; may be repeated
+    #[arg(long = "env", short = 'e', value_name = "K=V")]
+    pub env: Vec<OsString>,
+    /// Leave out the workload's environment
+    #[arg(long)]
+    pub clear_env: bool,
+    /// The command's working directory in the guest; the workload's where it is left out
+    #[arg(long, short = 'w', value_name = "DIR")]
+    pub workdir: Option<OsString>,
+    /// The user that it runs as, by number; without GID the user's group in the guest's /etc/passwd
+    #[arg(long, short = 'u', value_name = "UID[:GID]", value_parser = user)]
+    pub user: Option<(u32, Option<u32>)>,
+    /// How long a guest that does not answer yet is waited for; 10 for a name, not at all for a socket
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<f64>,
+    /// The VM's name, or the path of its control socket (with a slash)
+    #[arg(value_name = "NAME|SOCKET")]
+    pub vm: String,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "CMD", required = true)]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct FiguresArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How long a guest that does not answer yet is waited for; 10 for a name, not at all for a socket
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<f64>,
+    /// The VM's name, or the path of its control socket (with a slash)
+    #[arg(value_name = "NAME|SOCKET")]
+    pub vm: String,
+}
+
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// How long the workload may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub timeout: u64,
+    /// The VM's name, or the path of its control socket (with a slash)
+    #[arg(value_name = "NAME|SOCKET")]
+    pub vm: String,
+}
+
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct LibraryArgs {
-    /// The libkrun to use; without it: KRUNDL_LIBRARY, KRUNDL_LIBRARY_DIR, the system's loader, well-known places
+    /// The libkrun to use; without it: KRUNDL_LIBRARY, KRUNDL_LIBRARY_DIR, the system's loader, well-known places, the
+    /// one that pip install krundl[bundled] brought
     #[arg(long, value_name = "PATH")]
     pub library: Option<PathBuf>,
 }
@@ -59,7 +138,10 @@ pub struct LibraryArgs {
 impl LibraryArgs {
     pub fn probe(&self) -> krundl::ProbeOptions {
         let library = self.library.clone();
-        krundl::ProbeOptions { library, kernel_release: false, ..krundl::ProbeOptions::default() }
+        let environment = std::env::current_exe()
+            .ok()
+            .map(|program| krundl::library::Environment::current().with_bundled_of(&program));
+        krundl::ProbeOptions { library, environment, kernel_release: false, ..krundl::ProbeOptions::default() }
     }
 }
 
@@ -215,6 +297,12 @@ pub struct RunArgs {
     /// The command's working directory in the guest
     #[arg(long, short = 'w', value_name = "DIR")]
     pub workdir: Option<OsString>,
+    /// Let krundl exec, figures and stop reach the VM under this name
+    #[arg(long, value_name = "NAME", conflicts_with = "control")]
+    pub name: Option<String>,
+    /// The same by a socket at this path, in a directory with mode 0700
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
     /// What libkrun logs; it goes to --log, else it is shown only when something fails
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<Level>,
@@ -341,6 +429,13 @@ pub fn published(text: &str) -> Result<Published, String> {
     let address = address.map(|text| text.parse().map_err(|_| format!("{text:?} is no IPv4 address"))).transpose()?;
     let host = host.map(number).transpose()?;
     Ok(Published { text: text.to_owned(), address, host, guest: number(guest)?, protocol })
+}
+
+/// `UID[:GID]`.
+fn user(text: &str) -> Result<(u32, Option<u32>), String> {
+    let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
+    let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text:?} is no number of a user or group"));
+    Ok((number(uid)?, gid.map(number).transpose()?))
 }
 
 fn purpose(text: &str) -> Result<Purpose, String> {

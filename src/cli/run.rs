@@ -8,9 +8,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::Duration;
 
+use krundl::control::Name;
 use krundl::error::{Error, Problem, ProblemKind};
 use krundl::launch::prepare_parsed;
-use krundl::spec::{Exec, Kernel, KernelFormat, Parsed, Text, VmSpec, parse};
+use krundl::spec::{Control, Exec, Kernel, KernelFormat, Parsed, Text, VmSpec, parse};
 use krundl::{Exit, LaunchOptions, LogTarget, launch, probe_isolated};
 
 use super::args::{RunArgs, disk, mount};
@@ -18,7 +19,7 @@ use super::plan::read_spec;
 use super::signals::Signals;
 
 /// Exit status of krundl's own failures.
-const FAILED: i32 = 125;
+pub const FAILED: i32 = 125;
 
 pub fn run(args: RunArgs) -> i32 {
     match try_run(args) {
@@ -66,7 +67,14 @@ fn try_run(args: RunArgs) -> Result<i32, Failure> {
     };
     let probe = args.library.probe();
     let grace = args.stop_timeout;
-    let parsed = spec(args)?;
+    let name = args.name.clone();
+    let mut parsed = spec(args)?;
+    // Taken for as long as this process lives, and the VM does not live longer.
+    let name = name.map(|name| Name::take(&name, (parsed.spec.uid, parsed.spec.gid))).transpose()?;
+    if let Some(name) = &name {
+        parsed.spec.control = Some(Control::Socket(name.socket()));
+        parsed.problems.retain(|problem| !problem.field.starts_with("control"));
+    }
     let probed = probe_isolated(&probe)?;
     let prepared = prepare_parsed(&parsed, &probed.capabilities)?;
     let left_open: Vec<bool> =
@@ -147,6 +155,10 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
         }
     }
     super::network::apply(spec, problems, &args.nets, args.ports);
+    if let Some(path) = args.control {
+        spec.control = Some(Control::Socket(path));
+        problems.retain(|problem| !problem.field.starts_with("control"));
+    }
     if let Some(level) = args.log_level {
         spec.log_level = level.into();
     }
@@ -185,7 +197,7 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
 }
 
 /// `K=V`, or `K` for the caller's value; nothing when the caller has none.
-fn variable(text: OsString) -> Result<Option<(String, Text)>, Failure> {
+pub fn variable(text: OsString) -> Result<Option<(String, Text)>, String> {
     let bytes = text.as_bytes();
     let (name, value) = match bytes.iter().position(|b| *b == b'=') {
         Some(at) => (&bytes[..at], Some(OsString::from_vec(bytes[at + 1..].to_vec()))),

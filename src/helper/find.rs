@@ -41,7 +41,8 @@ impl Mode {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Started {
     pub mode: Mode,
-    /// The request, the statuses, and the further ones in the caller's order.
+    /// To probe: the connection to the caller. To run: the request, the statuses, and the further ones in the caller's
+    /// order.
     pub descriptors: Vec<RawFd>,
 }
 
@@ -57,7 +58,8 @@ pub(crate) fn started_as(arguments: impl IntoIterator<Item = OsString>) -> Optio
         _ => return None,
     };
     let descriptors: Vec<RawFd> = arguments.map(|number| number.to_str()?.parse().ok()).collect::<Option<_>>()?;
-    (descriptors.len() >= 2).then_some(Started { mode, descriptors })
+    let least = if mode == Mode::Probe { 1 } else { 2 };
+    (descriptors.len() >= least).then_some(Started { mode, descriptors })
 }
 
 /// Whether this process is to give away krundl's program for the guest.

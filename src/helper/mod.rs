@@ -4,10 +4,11 @@
 //! the hypervisor entitlement sits on the program that calls.
 
 mod find;
+pub(crate) mod handover;
 mod memory;
 mod spawn;
 pub(crate) mod wire;
 
 pub use find::{Helper, become_own_helper};
 pub(crate) use find::{Mode, Started, asks_for_program, started_as};
-pub(crate) use spawn::{Running, Spawn, child_ends_within, close_others, ends_within, pidfd};
+pub(crate) use spawn::{Running, Spawn, child_ends_within, close_others, ends_within, pidfd, start_to_probe};

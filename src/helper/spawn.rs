@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use super::find::{Helper, Mode};
+use super::handover;
 use super::memory::unnamed_file;
 use super::wire::{self, Request};
 use crate::error::{Error, Result, Words};
@@ -28,10 +30,9 @@ const INHERITED: &[&str] = &[
     "TZ",
 ];
 
-/// How to start it.
+/// How to start it to run a VM.
 pub(crate) struct Spawn<'a> {
     pub helper: &'a Helper,
-    pub mode: Mode,
     pub request: &'a Request,
     /// Standard input, output and error.
     pub stdio: [Stdio; 3],
@@ -82,12 +83,25 @@ pub(crate) fn ends_within(pidfd: impl AsFd, timeout: std::time::Duration) -> boo
     }
 }
 
+/// Starts the helper to probe. What the library prints goes to `output`.
+///
+/// Its standard input is a connection: on it comes a descriptor with the request, and on it go the statuses. So it needs
+/// no other descriptor, and is started without a fork, which for a caller with much memory takes longer than all the rest.
+pub(crate) fn start_to_probe(helper: &Helper, request: &Request, output: io::PipeWriter) -> Result<Running> {
+    let fail = |what: &str| failure(helper, what);
+    let request = unnamed_file(&wire::request(request)).map_err(fail("making the request"))?;
+    let (ours, theirs) = UnixStream::pair().map_err(fail("making a connection"))?;
+    // Both ends are open, so nobody is sent a signal, and a byte never has to wait.
+    handover::give(&ours, &request).map_err(fail("giving the request"))?;
+    let copy = output.try_clone().map_err(fail("copying a pipe"))?;
+    let mut command = command(helper, Mode::Probe, [OwnedFd::from(theirs).into(), output.into(), copy.into()]);
+    let child = command.arg(libc::STDIN_FILENO.to_string()).spawn().map_err(not_started(helper))?;
+    Ok(Running { child, status: OwnedFd::from(ours).into() })
+}
+
 impl Spawn<'_> {
     pub(crate) fn start(self) -> Result<Running> {
-        let fail = |what: &str| {
-            let what = format!("{what} for {}", self.helper.path.display());
-            move |error: io::Error| Error::os(what, error)
-        };
+        let fail = |what: &str| failure(self.helper, what);
         let request = unnamed_file(&wire::request(self.request)).map_err(fail("making the request"))?;
         let (status, status_in) = io::pipe().map_err(fail("making a pipe"))?;
 
@@ -102,10 +116,8 @@ impl Spawn<'_> {
             .map_err(fail("copying descriptors"))?;
         let numbers: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
 
-        let [stdin, stdout, stderr] = self.stdio;
-        let mut command = Command::new(&self.helper.path);
-        command.args(self.mode.arguments()).args(numbers.iter().map(RawFd::to_string));
-        command.env_clear().envs(inherited()).stdin(stdin).stdout(stdout).stderr(stderr);
+        let mut command = command(self.helper, Mode::Run, self.stdio);
+        command.args(numbers.iter().map(RawFd::to_string));
         let new_session = self.new_session;
         // SAFETY: between fork and exec only async-signal-safe functions are called (fcntl, close_range, setsid), and
         // nothing is allocated: `numbers` was made before.
@@ -123,12 +135,28 @@ impl Spawn<'_> {
                 Ok(())
             });
         }
-        let child = command.spawn().map_err(|error| Error::HelperFailed {
-            helper: self.helper.path.clone(),
-            reason: format!("it cannot be started: {error}"),
-            words: Words::default(),
-        })?;
+        let child = command.spawn().map_err(not_started(self.helper))?;
         Ok(Running { child, status: OwnedFd::from(status).into() })
+    }
+}
+
+fn command(helper: &Helper, mode: Mode, stdio: [Stdio; 3]) -> Command {
+    let [stdin, stdout, stderr] = stdio;
+    let mut command = Command::new(&helper.path);
+    command.args(mode.arguments()).env_clear().envs(inherited()).stdin(stdin).stdout(stdout).stderr(stderr);
+    command
+}
+
+fn failure(helper: &Helper, what: &str) -> impl FnOnce(io::Error) -> Error + use<> {
+    let what = format!("{what} for {}", helper.path.display());
+    move |error| Error::os(what, error)
+}
+
+fn not_started(helper: &Helper) -> impl FnOnce(io::Error) -> Error {
+    |error| Error::HelperFailed {
+        helper: helper.path.clone(),
+        reason: format!("it cannot be started: {error}"),
+        words: Words::default(),
     }
 }
 

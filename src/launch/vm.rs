@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,8 +20,14 @@ use crate::plan::OpenPort;
 /// Any thread may call any method at any time: one may wait while another one kills. Waiting blocks in the kernel:
 /// nothing sleeps and nothing is polled, and no thread is used. Dropping it kills the VM and waits for its process,
 /// unless [`Vm::detach`] was called.
+///
+/// It belongs to the process that launched it. In a fork of that (by whoever forks: Python's `multiprocessing`, a
+/// daemon), every method that would look or act is refused with [`Error::InvalidArgument`], and dropping it does nothing:
+/// the VM is not the fork's child, and what the VM has to say is heard once.
 pub struct Vm {
     pid: u32,
+    /// The process that launched it.
+    owner: u32,
     pidfd: Option<Arc<OwnedFd>>,
     state: Mutex<State>,
     detached: bool,
@@ -48,7 +55,32 @@ enum Waited {
 
 impl Vm {
     pub(super) fn new(state: State) -> Vm {
-        Vm { pid: state.child.id(), pidfd: state.pidfd.clone(), state: Mutex::new(state), detached: false }
+        Vm {
+            pid: state.child.id(),
+            owner: std::process::id(),
+            pidfd: state.pidfd.clone(),
+            state: Mutex::new(state),
+            detached: false,
+        }
+    }
+
+    /// Whether this process launched it, and is no fork of the one that did.
+    pub fn is_own(&self) -> bool {
+        std::process::id() == self.owner
+    }
+
+    /// Refuses the use of a VM that is another process's.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] unless [`Vm::is_own`].
+    pub fn check_own(&self) -> Result<()> {
+        if self.is_own() {
+            return Ok(());
+        }
+        Err(Error::argument(
+            "vm",
+            format!("it belongs to process {}, which launched it, and not to its fork", self.owner),
+        ))
     }
 
     /// The number of the VM's process.
@@ -62,6 +94,11 @@ impl Vm {
         self.pidfd.as_ref().map(|fd| fd.as_fd())
     }
 
+    /// The socket of the control port, where the spec has one (`krundl::control`).
+    pub fn control(&self) -> Option<PathBuf> {
+        self.state().control.clone()
+    }
+
     /// The ports of this host that lead to the guest through a network card's own program: known as soon as libkrun has
     /// been entered, each with its number, also where the spec left that open.
     pub fn ports(&self) -> Vec<OpenPort> {
@@ -72,22 +109,23 @@ impl Vm {
 
     /// Takes the write end of the workload's standard input, where it is [`super::Stream::Piped`].
     pub fn take_stdin(&self) -> Option<ChildStdin> {
-        self.state().child.stdin.take()
+        self.own_state()?.child.stdin.take()
     }
 
     /// Takes the read end of the workload's standard output, where it is [`super::Stream::Piped`].
     pub fn take_stdout(&self) -> Option<ChildStdout> {
-        self.state().child.stdout.take()
+        self.own_state()?.child.stdout.take()
     }
 
     /// Takes the read end of the workload's standard error, where it is [`super::Stream::Piped`].
     pub fn take_stderr(&self) -> Option<ChildStderr> {
-        self.state().child.stderr.take()
+        self.own_state()?.child.stderr.take()
     }
 
     /// What libkrun has written so far: its log and its own words, at most about 128 KiB, the middle left out.
     pub fn log(&self) -> Vec<u8> {
-        let mut state = self.state();
+        // What a fork took from the pipe would be lost for the process whose VM it is.
+        let Some(mut state) = self.own_state() else { return Vec::new() };
         state.log.drain();
         state.log.bytes()
     }
@@ -107,6 +145,7 @@ impl Vm {
     /// # Errors
     /// As [`Vm::wait_ready`].
     pub fn wait_ready_with(&self, timeout: Option<Duration>, interrupted: Interrupted<'_>) -> Result<bool> {
+        self.check_own()?;
         if !self.state().channel.exists {
             let reason = "this libkrun has no channel for the guest's first word".to_owned();
             return Err(Error::ReadinessUnknown { reason });
@@ -173,6 +212,9 @@ impl Vm {
 
     /// The error of having waited in vain for `what`, for callers who wait by themselves.
     pub fn timed_out(&self, what: &'static str, after: Duration) -> Error {
+        if let Err(error) = self.check_own() {
+            return error;
+        }
         let mut state = self.state();
         state.drain();
         state.timed_out(what, Some(after))
@@ -228,14 +270,26 @@ impl Vm {
     /// caller reaps it; nobody watches it any more, keeps its log or puts the terminal right.
     pub fn detach(mut self) -> u32 {
         self.detached = true;
-        if let Some(terminal) = self.state().terminal.take() {
+        if let Some(terminal) = self.exclusive_state().terminal.take() {
             terminal.forget();
+        }
+        if let Some(private) = self.exclusive_state().private.take() {
+            private.keep();
         }
         self.pid()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn own_state(&self) -> Option<MutexGuard<'_, State>> {
+        self.is_own().then(|| self.state())
+    }
+
+    /// Without the lock, which another thread may have held when the process was forked.
+    fn exclusive_state(&mut self) -> &mut State {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn signal(&self, signal: i32) -> Result<()> {
@@ -286,6 +340,7 @@ impl Vm {
         interrupted: Interrupted<'_>,
         until: impl Fn(&State) -> bool,
     ) -> Result<Waited> {
+        self.check_own()?;
         let mut waiter = Waiter { vm: self, id: None };
         loop {
             let watched = {
@@ -358,8 +413,14 @@ impl Drop for Waiter<'_> {
 
 impl Drop for Vm {
     fn drop(&mut self) {
-        if !self.detached {
-            let mut state = self.state();
+        let (own, detached) = (self.is_own(), self.detached);
+        let state = self.exclusive_state();
+        if !own {
+            // The terminal is as the VM has it, and it runs on.
+            if let Some(terminal) = state.terminal.take() {
+                terminal.forget();
+            }
+        } else if !detached {
             state.force_end();
             state.remove_share();
         }
@@ -368,6 +429,7 @@ impl Drop for Vm {
 
 impl std::fmt::Debug for Vm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Vm").field("pid", &self.pid).field("ended", &self.state().ended).finish_non_exhaustive()
+        let ended = self.own_state().and_then(|state| state.ended);
+        f.debug_struct("Vm").field("pid", &self.pid).field("ended", &ended).finish_non_exhaustive()
     }
 }

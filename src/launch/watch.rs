@@ -21,8 +21,9 @@ impl Watch {
     /// Begins to wait.
     ///
     /// # Errors
-    /// There are no descriptors left.
+    /// There are no descriptors left, or the VM is not this process's ([`Vm::is_own`]).
     pub fn new(vm: Arc<Vm>) -> io::Result<Watch> {
+        vm.check_own().map_err(io::Error::other)?;
         let (id, bell) = vm.state().wake.listen()?;
         Ok(Watch { vm, id, bell })
     }
@@ -30,8 +31,9 @@ impl Watch {
     /// Copies of everything that may have news until the next look; the caller closes them.
     ///
     /// # Errors
-    /// There are no descriptors left.
+    /// As [`Watch::new`].
     pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        self.vm.check_own().map_err(io::Error::other)?;
         self.bell.hush();
         let state = self.vm.state();
         let sources = state.sources().map(|fd| (*fd).as_fd().try_clone_to_owned());
@@ -41,7 +43,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.vm.state().wake.unlisten(self.id);
+        if self.vm.is_own() {
+            self.vm.state().wake.unlisten(self.id);
+        }
     }
 }
 

@@ -115,7 +115,7 @@ impl Observation {
         }
     }
 
-    /// What a file tells that was read and not opened: as [`Observation::take`], but that nothing was asked or looked
+    /// What a file tells that was read and not opened: as of one that was, but that nothing was asked or looked
     /// for on this host beyond the file and its `libkrun.pc`. `None` where it offers no function of libkrun's, or its
     /// functions cannot be told.
     pub fn of_file(report: &FileReport, path: &Path, real_path: &Path) -> Option<Observation> {

@@ -60,7 +60,7 @@ pub fn launch<'py>(
     let stdin = file(vm.take_stdin().map(OwnedFd::from), "wb")?;
     let stdout = file(both.or_else(|| vm.take_stdout().map(OwnedFd::from)), "rb")?;
     let stderr = file(vm.take_stderr().map(OwnedFd::from), "rb")?;
-    Ok((Vm { vm: Mutex::new(Some(Arc::new(vm))), owner: std::process::id() }, stdin, stdout, stderr))
+    Ok((Vm(Mutex::new(Some(Arc::new(vm)))), stdin, stdout, stderr))
 }
 
 fn stream(target: Target) -> Stream {
@@ -98,36 +98,34 @@ fn outputs(stdout: Target, stderr: Target) -> PyResult<(Stream, Stream, Option<O
 
 /// A VM.
 #[pyclass(frozen, module = "krundl._krundl")]
-pub struct Vm {
+pub struct Vm(
     /// `None` once it was let go.
-    vm: Mutex<Option<Arc<crate::Vm>>>,
-    /// The process that launched it: a fork of that has neither the child nor the rest of what was said.
-    owner: u32,
-}
+    Mutex<Option<Arc<crate::Vm>>>,
+);
 
 #[pymethods]
 impl Vm {
     /// Waits until the VM ends; `None` when the time is over.
     fn wait<'py>(&self, py: Python<'py>, time: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let (vm, time) = (self.own()?, timeout(time)?);
+        let (vm, time) = (self.own(py)?, timeout(time)?);
         let exit = interruptible(py, |interrupted| vm.wait_with(time, interrupted))?;
         exit.map(|exit| to_python(py, &exit_json(&exit))).transpose()
     }
 
     fn wait_ready(&self, py: Python<'_>, time: Option<f64>) -> PyResult<()> {
-        let (vm, time) = (self.own()?, timeout(time)?);
+        let (vm, time) = (self.own(py)?, timeout(time)?);
         interruptible(py, |interrupted| vm.wait_ready_with(time, interrupted))?;
         Ok(())
     }
 
     fn is_entered(&self, py: Python<'_>) -> PyResult<bool> {
-        let vm = self.own()?;
+        let vm = self.own(py)?;
         detached(py, || vm.is_entered())
     }
 
     /// Whether nothing is left to wait for. Looking takes what has come.
     fn has_ended(&self, py: Python<'_>) -> PyResult<bool> {
-        let vm = self.own()?;
+        let vm = self.own(py)?;
         Ok(py.detach(|| !matches!(vm.try_wait(), Ok(None))))
     }
 
@@ -138,28 +136,28 @@ impl Vm {
             "ready" => "the guest's first word",
             _ => "the VM's end",
         };
-        let error = self.own()?.timed_out(what, seconds("timeout", after)?);
+        let error = self.own(py)?.timed_out(what, seconds("timeout", after)?);
         Ok(to_python_error(py, &error))
     }
 
     /// Whether the workload was asked, and not the VM's process.
     fn terminate(&self, py: Python<'_>) -> PyResult<bool> {
-        let vm = self.own()?;
+        let vm = self.own(py)?;
         Ok(detached(py, || vm.terminate())? == Asked::Workload)
     }
 
     fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
-        let vm = self.own()?;
+        let vm = self.own(py)?;
         detached(py, || vm.interrupt())
     }
 
     fn kill(&self, py: Python<'_>) -> PyResult<()> {
-        let vm = self.own()?;
+        let vm = self.own(py)?;
         detached(py, || vm.kill())
     }
 
     fn log(&self, py: Python<'_>) -> PyResult<Vec<u8>> {
-        let vm = self.own()?;
+        let vm = self.own(py)?;
         Ok(py.detach(|| vm.log()))
     }
 
@@ -174,20 +172,26 @@ impl Vm {
 
     /// The VM's own; `None` where the kernel has none.
     #[getter]
-    fn pidfd(&self) -> PyResult<Option<RawFd>> {
+    fn pidfd(&self, py: Python<'_>) -> PyResult<Option<RawFd>> {
         use std::os::fd::AsRawFd;
-        Ok(self.own()?.pidfd().map(|fd| fd.as_raw_fd()))
+        Ok(self.own(py)?.pidfd().map(|fd| fd.as_raw_fd()))
+    }
+
+    /// The control port's socket.
+    #[getter]
+    fn control(&self, py: Python<'_>) -> PyResult<Option<PathBuf>> {
+        Ok(self.own(py)?.control())
     }
 
     /// Begins to wait on behalf of an event loop.
-    fn watch(&self) -> PyResult<Watcher> {
-        Ok(Watcher { watch: Some(Watch::new(self.own()?)?), owner: self.owner })
+    fn watch(&self, py: Python<'_>) -> PyResult<Watcher> {
+        Ok(Watcher(Watch::new(self.own(py)?)?))
     }
 
     /// Lets the VM run on.
-    fn detach(&self) -> PyResult<u32> {
-        self.own()?;
-        let mut place = self.vm.lock().unwrap_or_else(PoisonError::into_inner);
+    fn detach(&self, py: Python<'_>) -> PyResult<u32> {
+        self.own(py)?;
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let vm = place.take().ok_or_else(gone)?;
         match Arc::try_unwrap(vm) {
             Ok(vm) => Ok(vm.detach()),
@@ -200,7 +204,7 @@ impl Vm {
 
     /// Kills the VM, if it runs, and reaps its process; how it ended is not judged.
     fn close(&self, py: Python<'_>) {
-        if let Ok(vm) = self.own() {
+        if let Ok(vm) = self.own(py) {
             py.detach(|| {
                 let _ = vm.kill();
                 let _ = vm.wait();
@@ -211,26 +215,14 @@ impl Vm {
 
 impl Vm {
     fn held(&self) -> PyResult<Arc<crate::Vm>> {
-        self.vm.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(gone)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(gone)
     }
 
     /// The VM, in the process that launched it.
-    fn own(&self) -> PyResult<Arc<crate::Vm>> {
-        if std::process::id() == self.owner {
-            return self.held();
-        }
-        Err(PyRuntimeError::new_err(format!("this VM belongs to process {}, not to its fork", self.owner)))
-    }
-}
-
-impl Drop for Vm {
-    fn drop(&mut self) {
-        // A fork must not kill its parent's VM.
-        if std::process::id() != self.owner
-            && let Ok(place) = self.vm.get_mut()
-        {
-            std::mem::forget(place.take());
-        }
+    fn own(&self, py: Python<'_>) -> PyResult<Arc<crate::Vm>> {
+        let vm = self.held()?;
+        vm.check_own().map_err(|error| to_python_error(py, &error))?;
+        Ok(vm)
     }
 }
 
@@ -239,7 +231,7 @@ fn gone() -> PyErr {
 }
 
 /// Waits without the GIL. A signal whose Python handler raises ends the waiting with that exception.
-fn interruptible<T: Send>(
+pub(super) fn interruptible<T: Send>(
     py: Python<'_>,
     wait: impl FnOnce(launching::Interrupted<'_>) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
@@ -255,7 +247,7 @@ fn interruptible<T: Send>(
     }
 }
 
-fn exit_json(exit: &Exit) -> Value {
+pub(super) fn exit_json(exit: &Exit) -> Value {
     let (kind, signal, reason) = match exit {
         Exit::Code(_) => ("code", None, None),
         Exit::Signal(signal) => ("signal", Some(*signal), None),
@@ -271,26 +263,12 @@ fn exit_json(exit: &Exit) -> Value {
 
 /// Who waits with an event loop.
 #[pyclass(frozen, module = "krundl._krundl")]
-pub struct Watcher {
-    /// There until the end.
-    watch: Option<Watch>,
-    owner: u32,
-}
+pub struct Watcher(Watch);
 
 #[pymethods]
 impl Watcher {
     /// Descriptors that may have news until the next look; the caller closes them.
     fn descriptors(&self) -> PyResult<Vec<RawFd>> {
-        let descriptors = self.watch.as_ref().map(Watch::descriptors).transpose()?.unwrap_or_default();
-        Ok(descriptors.into_iter().map(IntoRawFd::into_raw_fd).collect())
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        // As for the VM itself.
-        if std::process::id() != self.owner {
-            std::mem::forget(self.watch.take());
-        }
+        Ok(self.0.descriptors()?.into_iter().map(IntoRawFd::into_raw_fd).collect())
     }
 }

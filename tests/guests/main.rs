@@ -7,6 +7,7 @@
 
 mod arguments;
 mod breadth;
+mod control;
 mod doctor;
 mod environment;
 mod exhaustion;
@@ -116,6 +117,14 @@ const CASES: &[Case] = cases! {
         the_guest_asks_passt_for_its_address,
         a_tap_interface_leads_both_ways,
     },
+    control::{
+        further_commands_have_streams_and_statuses_of_their_own,
+        further_commands_run_with_a_kernel_of_our_own,
+        a_terminal_is_the_commands_own,
+        a_terminal_is_there_with_a_kernel_of_our_own,
+        krundl_reaches_a_vm_by_its_name,
+        a_socket_that_a_killed_vm_left_makes_room,
+    },
     doctor::{
         a_boot_proves_mounts_and_their_read_only,
         a_real_libkrun_is_told_by_its_release,
@@ -140,6 +149,10 @@ const CASES: &[Case] = cases! {
 
 /// What is the same with every release, or takes long: with the newest one alone (`KRUNDL_TEST_NEWEST`).
 const NEWEST: &[Case] = cases! {
+    control::{
+        a_slow_reader_holds_up_nobody_else,
+        two_vms_have_the_same_address_and_ports_of_their_own,
+    },
     kernel::{
         the_kernel_says_what_it_was_built_with,
     },

@@ -6,10 +6,13 @@ mod callers;
 mod calls;
 mod endings;
 mod failures;
+mod forks;
 mod here;
 mod leftovers;
 mod loops;
 mod networks;
+#[cfg(target_os = "linux")]
+mod sockets;
 mod streams;
 mod threads;
 

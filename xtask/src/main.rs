@@ -30,11 +30,18 @@ enum Task {
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "")]
         guests: Option<String>,
         /// Only the Python package: its wheel, its types, its tests, its guests in the lab
-        #[arg(long, conflicts_with_all = ["guests", "ffi"])]
+        #[arg(long, conflicts_with_all = ["guests", "ffi", "smolvm"])]
         python: bool,
+        /// Only SmolVM with krundl behind its libkrun backend: its own tests, and its guests in the lab
+        #[arg(long, conflicts_with_all = ["guests", "ffi"])]
+        smolvm: bool,
         /// Only the C ABI: C, C++ and Go
         #[arg(long)]
         ffi: bool,
+        /// Only what is packed, and of that only the parts with this in their names: crate, distributions, fresh, wheels
+        #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "",
+              conflicts_with_all = ["guests", "python", "ffi", "smolvm"])]
+        packaging: Option<String>,
     },
     /// Measure what krundl costs, beside C programs that do the same by hand
     Bench {
@@ -63,6 +70,20 @@ enum Task {
         /// Build without optimisation, which is quicker
         #[arg(long)]
         debug: bool,
+    },
+    /// Build packages for a distribution and print their files
+    Package {
+        /// What kind
+        kind: xtask::package::Kind,
+        /// Who answers for them, "Name <address>"; Debian only
+        #[arg(long, value_name = "WHO")]
+        maintainer: Option<String>,
+    },
+    /// Build the wheels krundl-libkrun (the real libkrun) and krundl-kernel (a guest's kernel) and print their files
+    Wheels {
+        /// Install them and krundl's own into a fresh environment, and boot a guest with them in the lab
+        #[arg(long)]
+        test: bool,
     },
     /// Write the files of the repository that follow from the code
     Generate {
@@ -146,14 +167,29 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
-        Task::Test { full, guests, python, ffi } => {
-            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python, ffi })?;
+        Task::Test { full, guests, python, ffi, packaging, smolvm } => {
+            let selection = xtask::test::Selection { full, guests, python, ffi, packaging, smolvm };
+            xtask::test::test(&cache, &selection)?;
         }
         Task::Bench { quick, write, filter } => {
             xtask::bench::bench(&cache, &xtask::bench::Selection { quick, filter, write })?;
         }
         Task::Install { prefix, destdir, libdir, debug } => {
             xtask::install::install(&xtask::install::Installation { prefix, destdir, libdir, debug })?;
+        }
+        Task::Package { kind, maintainer } => {
+            for file in xtask::package::package(&cache, kind, maintainer.as_deref())? {
+                println!("{}", file.display());
+            }
+        }
+        Task::Wheels { test } => {
+            let wheels = xtask::package::wheels::build(&cache)?;
+            for file in &wheels {
+                println!("{}", file.display());
+            }
+            if test {
+                xtask::python::Package::build(&cache)?.bundled(&cache, &wheels)?;
+            }
         }
         Task::Generate { check } => xtask::generate::generate(check)?,
         Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),

@@ -14,27 +14,34 @@ use crate::{Cache, Lab, busybox_root, debian, firmware, libkrun};
 const REQUIREMENTS: &str = include_str!("../../python/requirements.txt");
 /// The largest wheel that is still small, in bytes.
 const LARGEST_WHEEL: u64 = 4 * 1024 * 1024;
+/// The oldest CPython that the wheel is for, 3.10.
+const OLDEST: u32 = 10;
 /// The libkrun of the guests.
 const RELEASE: &str = "1.19.7";
 
-/// Builds the package and tests it, real guests included.
+/// Builds the package and tests it, real guests included; with `full` with every Python that is here, and what takes long.
 ///
 /// # Errors
 /// The first step that failed.
-pub fn test(cache: &Cache) -> Result<()> {
+pub fn test(cache: &Cache, full: bool) -> Result<()> {
     let package = Package::build(cache)?;
     eprintln!("types");
     package.types()?;
     eprintln!("tests, with libraries that look like libkrun");
-    package.tests()?;
+    package.tests(&package.python)?;
+    eprintln!("installed in place (pip install -e)");
+    package.editable()?;
+    if full {
+        package.others(cache)?;
+    }
     eprintln!("real guests, in the lab");
-    package.guests(cache)
+    package.guests(cache, full)
 }
 
 /// The package, installed into an environment of its own.
 pub struct Package {
     /// Where everything is made; stays, so that the next run finds it.
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The tools' interpreter.
     tools: PathBuf,
     /// The interpreter that has the package, and the tools besides.
@@ -55,6 +62,47 @@ impl Package {
         package.check(&wheel)?;
         package.install(&wheel)?;
         Ok(package)
+    }
+
+    /// Installs the wheel and the packages that go with it, into an environment that has nothing else, as
+    /// `pip install krundl[bundled]` does, and boots a guest with it where there is no libkrun and no libkrunfw.
+    ///
+    /// # Errors
+    /// It cannot be installed, or the guest did not do what it was for.
+    pub fn bundled(&self, cache: &Cache, wheels: &[PathBuf]) -> Result<()> {
+        let dir = self.dir.join("bundled");
+        let venv = dir.join("venv");
+        crate::cache::remove_dir(&dir)?;
+        output(self.tool(&["-m", "venv", "--without-pip"]).arg(&venv))?;
+        let python = venv.join("bin/python");
+        let found = dir.join("wheels");
+        std::fs::create_dir_all(&found)?;
+        let own = only(&self.dir.join("wheel"), "whl")?;
+        for wheel in wheels.iter().chain([&own]) {
+            std::fs::copy(wheel, found.join(wheel.file_name().context("a wheel without a name")?))?;
+        }
+        let mut command = self.tool(&["-m", "pip", "--quiet", "--python"]);
+        command.arg(&python).args(["install", "--no-index", "--find-links"]).arg(&found).arg("krundl[bundled]");
+        output(&mut command)?;
+        let (root, shared) = (dir.join("root"), dir.join("shared"));
+        busybox_root(cache, &root)?;
+        std::fs::create_dir_all(&shared)?;
+        std::fs::write(shared.join("from-the-host"), "written on the host\n")?;
+        let script = project::root().join("packaging/wheels/guest.py");
+        let result = Lab::new(cache)
+            .timeout(Duration::from_secs(400))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .read(&dir)
+            .write(&shared)
+            .capture(true)
+            .retry(true)
+            .run(&[&python, &script, &root, &shared].map(Into::into))?;
+        eprint!("{}{}", String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr));
+        match result.outcome {
+            Ok(0) => Ok(()),
+            Ok(status) => bail!("no guest ran with what pip installed (status {status})"),
+            Err(reason) => bail!("the lab failed: {reason}"),
+        }
     }
 
     /// The wheel of the sdist, or the one that is there if nothing has changed.
@@ -118,23 +166,70 @@ impl Package {
     }
 
     fn install(&self, wheel: &Path) -> Result<()> {
-        let venv = self.dir.join("venv");
-        crate::cache::remove_dir(&venv)?;
-        output(self.tool(&["-m", "venv", "--without-pip"]).arg(&venv))?;
+        let python = self.venv("venv", &self.tools)?;
         let pip = ["-m", "pip", "--quiet", "--python"];
-        output(self.tool(&pip).arg(&self.python).args(["install", "--no-deps", "--no-index"]).arg(wheel))?;
-        // The tools are not installed but seen.
-        let places = "import sysconfig; print(sysconfig.get_path('purelib'))";
-        let of = |python: &Path| -> Result<PathBuf> {
-            Ok(String::from_utf8(output(Command::new(python).args(["-c", places]))?)?.trim().into())
-        };
-        let tools = of(&self.tools)?;
-        std::fs::write(of(&self.python)?.join("tools.pth"), format!("{}\n", tools.display()))?;
+        output(self.tool(&pip).arg(python).args(["install", "--no-deps", "--no-index"]).arg(wheel)).map(drop)
+    }
+
+    /// A new environment's interpreter. The tools are not installed in it but seen.
+    fn venv(&self, name: &str, tools: &Path) -> Result<PathBuf> {
+        let venv = self.dir.join(name);
+        crate::cache::remove_dir(&venv)?;
+        output(Command::new(tools).args(["-m", "venv", "--without-pip"]).arg(&venv))?;
+        let python = venv.join("bin/python");
+        see(&python, tools.parent().and_then(Path::parent).context("the tools' interpreter lies nowhere")?)?;
+        Ok(python)
+    }
+
+    /// Lets the interpreter see the packages of another environment, until the next build.
+    ///
+    /// # Errors
+    /// An interpreter that does not tell its places.
+    pub(crate) fn see(&self, environment: &Path) -> Result<()> {
+        see(&self.python, environment)
+    }
+
+    /// In place: the sources as they are, the module and the programs built beside them and found.
+    fn editable(&self) -> Result<()> {
+        let source = self.unpack(&only(&self.dir.join("sdist"), "gz")?)?;
+        let python = self.venv("editable", &self.tools)?;
+        let pip = ["-m", "pip", "--quiet", "--python"];
+        let mut command = self.tool(&pip);
+        command.arg(&python).args(["install", "--no-build-isolation", "--no-deps", "--no-index", "-e"]).arg(&source);
+        output(command.env("CARGO_TARGET_DIR", self.dir.join("target")))?;
+        let library = self.dir.join("stubs/libraries/1.19.7/libkrun.so.1.19.7");
+        let script = "import krundl, pathlib, sys\n\
+                      source, library = map(pathlib.Path, sys.argv[1:])\n\
+                      assert pathlib.Path(krundl.__file__).is_relative_to(source), krundl.__file__\n\
+                      assert krundl.probe(library).library.version.range == '=1.19.7'\n";
+        let mut command = Command::new(&python);
+        command.args(["-W", "error", "-c", script]).arg(&source).arg(library).current_dir(&self.dir);
+        run(command.env_remove("KRUNDL_VMM"))?;
+        run(Command::new(python.with_file_name("krundl")).arg("--version"))
+    }
+
+    /// The same wheel and the same tests with every other CPython that it is for and that is here.
+    fn others(&self, cache: &Cache) -> Result<()> {
+        let own = version(&self.tools)?;
+        let others: Vec<(String, PathBuf)> =
+            pythons().into_iter().filter(|(found, _)| *found != own && minor(found) >= OLDEST).collect();
+        if others.is_empty() {
+            eprintln!("skipped: there is no other CPython from 3.{OLDEST} on, on PATH or among pyenv's");
+        }
+        for (found, interpreter) in others {
+            eprintln!("tests with CPython {found}");
+            let tools = environment_of(&interpreter, "tools", cache, REQUIREMENTS)?.join("bin/python");
+            let python = self.venv(&format!("venv-{found}"), &tools)?;
+            let wheel = only(&self.dir.join("wheel"), "whl")?;
+            let pip = ["-m", "pip", "--quiet", "--python"];
+            output(self.tool(&pip).arg(&python).args(["install", "--no-deps", "--no-index"]).arg(wheel))?;
+            self.tests(&python)?;
+        }
         Ok(())
     }
 
     /// The tools' interpreter, in the repository.
-    fn tool(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn tool(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.tools);
         command.args(arguments).current_dir(project::root());
         // maturin is called by its name.
@@ -156,32 +251,45 @@ impl Package {
         run(command.args(["-m", "mypy.stubtest", "--concise", "krundl._krundl"]).current_dir(&self.dir))
     }
 
-    fn tests(&self) -> Result<()> {
-        let built = project::executables(&["build", "--package", "krundl-test-support", "--bins"])?;
-        let stubs = self.dir.join("stubs");
-        output(Command::new(project::executable(&built, "krundl-test-stubs")?).arg(&stubs))?;
-        let mut command = self.pytest(&["--doctest-modules", "--pyargs", "krundl"]);
+    fn tests(&self, python: &Path) -> Result<()> {
+        let stubs = self.stubs()?;
+        let mut command = self.pytest_of(python, &["--doctest-modules", "--pyargs", "krundl"]);
         run(command.env("KRUNDL_TEST_STUBS", &stubs))?;
-        let mut command = self.pytest(&["python/tests", "--ignore=python/tests/test_guests.py"]);
+        let mut command = self.pytest_of(python, &["python/tests", "--ignore=python/tests/test_guests.py"]);
         run(command.env("KRUNDL_TEST_STUBS", &stubs))
     }
 
-    fn pytest(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.python);
+    /// The place with the libraries that look like libkrun.
+    pub(crate) fn stubs(&self) -> Result<PathBuf> {
+        let built = project::executables(&["build", "--package", "krundl-test-support", "--bins"])?;
+        let stubs = self.dir.join("stubs");
+        output(Command::new(project::executable(&built, "krundl-test-stubs")?).arg(&stubs))?;
+        Ok(stubs)
+    }
+
+    pub(crate) fn pytest(&self, arguments: &[&str]) -> Command {
+        self.pytest_of(&self.python, arguments)
+    }
+
+    fn pytest_of(&self, python: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(python);
         command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml"]).args(arguments);
         command.current_dir(project::root()).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "error");
         command
     }
 
-    fn guests(&self, cache: &Cache) -> Result<()> {
+    fn guests(&self, cache: &Cache, full: bool) -> Result<()> {
         let root = self.dir.join("root");
         busybox_root(cache, &root)?;
         let lib = self.dir.join("lib");
         project::install_libkrun(cache, RELEASE, &lib)?;
-        let command = self.pytest(&["-v", "--durations=0", "python/tests/test_guests.py"]);
+        let (patience, wanted) = if full { (2400, "long or not long") } else { (900, "not long") };
+        // A test that hangs ends before the lab does. Eight guests at once take minutes on a machine that is busy.
+        let hangs = format!("faulthandler_timeout={}", patience / 2);
+        let command = self.pytest(&["-v", "--durations=0", "-m", wanted, "-o", &hangs, "python/tests/test_guests.py"]);
         let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).map(Into::into).collect();
         let mut lab = Lab::new(cache)
-            .timeout(Duration::from_secs(900))
+            .timeout(Duration::from_secs(patience))
             .env("KRUNDL_TEST_LIBRARY", lib.join("libkrun.so.1"))
             .env("KRUNDL_TEST_ROOT", &root)
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -206,12 +314,15 @@ impl Package {
 /// # Errors
 /// What could not be fetched.
 pub fn environment(name: &str, cache: &Cache, requirements: &str) -> Result<PathBuf> {
-    let python = debian::program("python3", "python3")?;
-    let version = output(Command::new(&python).args(["-c", "import sys; print(sys.version, sys.base_prefix)"]))?;
+    environment_of(&debian::program("python3", "python3")?, name, cache, requirements)
+}
+
+fn environment_of(python: &Path, name: &str, cache: &Cache, requirements: &str) -> Result<PathBuf> {
+    let version = output(Command::new(python).args(["-c", "import sys; print(sys.version, sys.base_prefix)"]))?;
     let key = format!("python/{name}-{}", crate::cache::fingerprint([requirements.as_bytes(), &version]));
     cache.entry(&key, |dir| {
         eprintln!("fetching Python packages for {name} (once) ...");
-        let venv = || output(Command::new(&python).args(["-m", "venv", "--clear"]).arg(dir));
+        let venv = || output(Command::new(python).args(["-m", "venv", "--clear"]).arg(dir));
         // Debian has what it takes in a package of its own.
         if venv().is_err() {
             debian::install(&["python3-venv"])?;
@@ -225,6 +336,49 @@ pub fn environment(name: &str, cache: &Cache, requirements: &str) -> Result<Path
         })
         .map(drop)
     })
+}
+
+/// Lets an interpreter see the packages of another environment.
+fn see(python: &Path, environment: &Path) -> Result<()> {
+    let places = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let of = |python: &Path| -> Result<PathBuf> {
+        Ok(String::from_utf8(output(Command::new(python).args(["-c", places]))?)?.trim().into())
+    };
+    let name = environment.file_name().context("an environment has a name")?;
+    let file = of(python)?.join(name).with_extension("pth");
+    std::fs::write(file, format!("{}\n", of(&environment.join("bin/python"))?.display())).map_err(Into::into)
+}
+
+/// Every CPython of the machine, with its version, one of each minor version.
+fn pythons() -> Vec<(String, PathBuf)> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let pyenv = std::env::var_os("PYENV_ROOT").map_or(home.join(".pyenv"), PathBuf::from).join("versions");
+    let of_pyenv =
+        std::fs::read_dir(pyenv).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path().join("bin")));
+    let mut found: Vec<(String, PathBuf)> = Vec::new();
+    for dir in std::env::split_paths(&path).chain(of_pyenv) {
+        // Newer ones than there are, for machines that are newer than this.
+        for minor_version in OLDEST..30 {
+            let python = dir.join(format!("python3.{minor_version}"));
+            // pyenv has a program of that name that runs another one.
+            let Ok(version) = version(&python) else { continue };
+            if minor(&version) == minor_version && !found.iter().any(|(known, _)| minor(known) == minor_version) {
+                found.push((version, python));
+            }
+        }
+    }
+    found
+}
+
+/// A CPython's version, such as `3.13.0`.
+fn version(python: &Path) -> Result<String> {
+    let script = "import sys; assert sys.implementation.name == 'cpython'; print(sys.version.split()[0])";
+    Ok(String::from_utf8(output(Command::new(python).args(["-c", script]))?)?.trim().to_owned())
+}
+
+fn minor(version: &str) -> u32 {
+    version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
 }
 
 /// Where cargo builds.

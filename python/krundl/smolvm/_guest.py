@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -71,9 +72,9 @@ def _look(shell: Shell, *, overlays: bool) -> None:
     if missing:
         options = " and ".join(_OPTIONS[name] for name in missing)
         raise NotMounted(
-            f"Cannot mount workspaces: the guest's kernel has no {' and no '.join(missing)}. Build it with {options} "
-            f"(docs/guest.md has a recipe; 'krundl kernel check VMLINUX --for mounts,overlay' tells), or create the "
-            f"sandbox with '--backend qemu'.",
+            f"Cannot mount workspaces: the guest's kernel has no {' and no '.join(missing)}. Name one that has, built with "
+            f"{options}, in KRUNDL_SMOLVM_KERNEL ('krundl kernel check VMLINUX --for mounts,overlay' tells), and start the "
+            f"sandbox anew, or create it with '--backend qemu'.",
             {"missing_filesystems": missing},
         )
 
@@ -88,10 +89,33 @@ def _missing(shell: Shell, overlays: bool) -> list[str]:
     return [name for name in missing_filesystems(known.stdout) if name != "overlay" or overlays]
 
 
+# For a server's first word, in seconds; a guest may be slow.
+_FIRST_WORD = 2.0
+
+
+def answers(host: str, port: int, timeout: float) -> bool:
+    """Whether an SSH server is there: SmolVM's own question, asked by whoever speaks first.
+
+    The passt of Debian 12 (of March 2023) finishes a connection to the guest with the first thing that the host sends, so
+    that a server that waits for its client, and a client that waits for its server, wait for ever. In SSH both may begin.
+    """
+    if timeout <= 0:
+        return False
+    try:
+        with socket.create_connection((host, port), timeout=timeout) as connection:
+            connection.settimeout(max(timeout, _FIRST_WORD))
+            connection.sendall(b"SSH-2.0-krundl\r\n")
+            return connection.recv(32).startswith(b"SSH-")
+    except OSError:
+        return False
+
+
 END = (
     # Out of the session's reach, which ends with the network.
-    "(trap '' HUP TERM; kill -TERM -1; sleep 0.3; sync; echo u > /proc/sysrq-trigger; reboot -f || echo b > /proc/sysrq-trigger)"
-    " </dev/null >/dev/null 2>&1 &"
+    "(trap '' HUP TERM; kill -TERM -1; sleep 0.3; sync;"
+    # All file systems if the kernel can do that at once, else the root.
+    " echo u > /proc/sysrq-trigger || mount -o remount,ro /;"
+    " reboot -f || echo b > /proc/sysrq-trigger) </dev/null >/dev/null 2>&1 &"
 )
 """Ends the guest: everything in it is asked to end, its disks are written out and made read-only, and it restarts. That
 is what libkrun ends with; a guest that powers off goes on running on x86-64."""

@@ -11,6 +11,9 @@ from .._errors import InvalidSpec
 AGENT_PORT = 1024
 """The vsock port on which SmolVM's agent listens in the guest."""
 
+PASST_NETWORK = ("10.0.2.15", "10.0.2.2", "255.255.255.0")
+"""The address that krundl's passt gives a guest, its gateway, and their network's mask: the same as of SmolVM's QEMU."""
+
 Path = os.PathLike[str]
 
 
@@ -110,6 +113,7 @@ def vm_spec(
     log: str | Path,
     socket: str | Path | None = None,
     listeners: Mapping[int, str | Path] | None = None,
+    kernel: str | Path | None = None,
     system: str = "Linux",
 ) -> dict[str, Any]:
     """The spec of a VM as SmolVM describes it, with the names of its JSON.
@@ -117,18 +121,18 @@ def vm_spec(
     `config` and `network` are those of SmolVM's VMInfo. `cmdline` is the kernel's command line as SmolVM resolves it,
     and `log` the file that gets the kernel's log. Where the config has vsock, `socket` is the socket on which the host
     reaches the guest's agent, and `listeners` are the host's own sockets by the vsock port on which the guest reaches
-    them. `system` is the host's, as `platform.system()` names it.
+    them. `kernel` is another one than the config's. `system` is the host's, as `platform.system()` names it.
 
     Raises InvalidSpec with all that libkrun cannot do, instead of leaving it out.
     """
-    refusals = _refusals(config, network)
+    refusals = _refusals(config, network, system)
     if refusals:
         raise InvalidSpec("; ".join(_words(refusal) for refusal in refusals), {"problems": refusals})
     spec: dict[str, Any] = {
         "vcpus": config.vcpu_count,
         "memory_mib": config.memory,
         # Their format is told from the file: an ELF vmlinux, or what else this libkrun takes.
-        "kernel": {"path": _text(config.kernel_path), "cmdline": cmdline},
+        "kernel": {"path": _text(kernel or config.kernel_path), "cmdline": cmdline},
         "disks": _disks(config),
         "mounts": shares(config.workspace_mounts),
     }
@@ -193,7 +197,7 @@ def _names_a_serial_console(cmdline: str) -> bool:
     return any(word.startswith(("console=ttyS", "console=ttyAMA")) for word in cmdline.split())
 
 
-def _refusals(config: Config, network: Network | None) -> list[dict[str, Any]]:
+def _refusals(config: Config, network: Network | None, system: str) -> list[dict[str, Any]]:
     found = []
     if config.boot_mode != "direct_kernel" or config.kernel_path is None:
         found.append(
@@ -230,6 +234,15 @@ def _refusals(config: Config, network: Network | None) -> list[dict[str, Any]]:
                 f"the network mode {network.mode!r} is made for tap devices of other backends",
                 "use network mode 'nat', or backend='qemu'",
                 "unsupported",
+            )
+        )
+    elif network is not None and system != "Darwin" and network.guest_ip != PASST_NETWORK[0]:
+        # The kernel's command line has it, and passt would not deliver to it.
+        found.append(
+            _refusal(
+                "nics[0]",
+                f"the guest's address was settled to be {network.guest_ip}, without krundl, and passt's is {PASST_NETWORK[0]}",
+                "delete the sandbox, and create it with krundl installed ('python -m krundl.smolvm sandbox create')",
             )
         )
     return found
