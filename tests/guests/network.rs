@@ -229,6 +229,22 @@ pub fn nothing_is_left_of_a_network_when_krundl_and_the_vm_are_killed(stage: &St
     }
 }
 
+/// With a root and a script in the place of those that it names.
+pub fn what_the_documentation_begins_with_runs(stage: &Stage) {
+    host_network();
+    let text = include_str!("../../docs/networking.md");
+    let json = text.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a spec");
+    let mut documented: Value = serde_json::from_str(json).expect("JSON");
+    documented["root"]["dir"] = json!(stage.own_root());
+    let server = Server::new(HOST, "of the host\n");
+    let script = format!("sleep 1 | nc {HOST} {}; echo of the guest | nc -l -p 22 > /dev/null; exit 7", server.port());
+    documented["exec"]["args"] = json!(["-c", script]);
+    let mut guest = Talking::launch(stage, &VmSpec::from_json(&documented.to_string()).unwrap());
+    guest.hears("of the host");
+    assert_eq!(says(2222), "of the guest\n");
+    assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
+}
+
 pub fn a_passt_without_a_way_out_says_so(stage: &Stage) {
     if Path::new("/sys/class/net/krundl0").exists() {
         ip("link del krundl0");
@@ -262,6 +278,7 @@ pub fn a_tap_interface_leads_both_ways(stage: &Stage) {
     };
     assert_eq!(said, "of the guest\n");
     assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
+    drop(server);
     ip("link del krundltap0");
 }
 
