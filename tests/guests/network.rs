@@ -198,8 +198,11 @@ pub fn two_guests_of_one_spec_have_a_port_each_and_nothing_is_left_of_one_that_i
     let port = at(&one);
     let pid = one.guest.vm.detach();
     let ended = process(pid);
-    // SAFETY: our own child.
-    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
+    // SAFETY: our own child, which nobody else waits for.
+    unsafe {
+        libc::kill(pid.cast_signed(), libc::SIGKILL);
+        libc::waitpid(pid.cast_signed(), std::ptr::null_mut(), 0);
+    }
     while !has_ended(&ended) || passts().len() > 1 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
