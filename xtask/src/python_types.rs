@@ -26,6 +26,7 @@ const PATHS: &[(&str, &str)] = &[
     ("*", "config"),
     ("*", "from"),
     ("*", "unixstream"),
+    ("Passt", "program"),
     ("*", "unixgram"),
     ("*", "inputs"),
 ];
