@@ -110,7 +110,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
 
 /// What is packed, as its users get it; of that only the parts with this in their names.
 fn packages(cache: &Cache, filter: &str, full: bool) -> Result<()> {
-    use crate::package::{crates, fresh, test, wheels};
+    use crate::package::{cargo_c, crates, fresh, test, wheels};
     let is_wanted = |name: &str| name.contains(filter);
     if is_wanted("crate") {
         step("the crate (2 minutes)");
@@ -124,10 +124,13 @@ fn packages(cache: &Cache, filter: &str, full: bool) -> Result<()> {
         step("a fresh machine, for somebody who may install nothing");
         fresh::test(cache)?;
     }
+    if is_wanted("cargo-c") && (full || !filter.is_empty()) {
+        step("cargo cinstall (10 minutes the first time)");
+        cargo_c::test(cache)?;
+    }
     if is_wanted("wheels") && (full || !filter.is_empty()) {
         step("wheels with libkrun and a kernel, and a guest with them");
-        let wheels = wheels::build(cache)?;
-        crate::python::Package::build(cache)?.bundled(cache, &wheels)?;
+        wheels::test(cache)?;
     }
     Ok(())
 }
