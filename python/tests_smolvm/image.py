@@ -64,7 +64,7 @@ def main(busybox_root: Path, dropbear: Path, kernel: Path, cache: Path) -> None:
 
 
 def image(busybox_root: Path, dropbear: Path, init: str, target: Path, size_mib: int) -> None:
-    """An ext4 file system with busybox, dropbear and that init."""
+    """An ext4 file system with that init, busybox, dropbear, and a program that speaks over vsock."""
     with tempfile.TemporaryDirectory(dir=target.parent) as place:
         root = Path(place)
         shutil.copytree(busybox_root, root, symlinks=True, dirs_exist_ok=True)
@@ -72,6 +72,8 @@ def image(busybox_root: Path, dropbear: Path, init: str, target: Path, size_mib:
             copy = root / library.relative_to("/")
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(library, copy)
+        vsock = Path(__file__).parents[2] / "tests/guests/vsock.c"
+        subprocess.run(["cc", "-O1", "-static", "-o", os.fspath(root / "bin/vsock"), os.fspath(vsock)], check=True)
         write(root / "init", init, 0o755)
         write(root / "usr/sbin/sshd", SSHD.format(dropbear=dropbear), 0o755)
         write(root / "etc/passwd", "root:*:0:0:root:/root:/bin/sh\n", 0o644)

@@ -53,6 +53,7 @@ fn details(error: &Error) -> Value {
         Error::Network { field, program, reason, .. } => {
             json!({"field": field, "program": program.to_string_lossy(), "reason": reason})
         }
+        Error::ControlLost { socket, reason } => json!({"socket": socket.to_string_lossy(), "reason": reason}),
         Error::Call { args, .. } => json!({"args": args}),
         Error::Start { .. } => json!({}),
         Error::Crashed { ended, .. } | Error::NeverUp { ended, .. } | Error::GuestLost { ended, .. } => {

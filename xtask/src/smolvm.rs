@@ -58,7 +58,7 @@ pub fn test(cache: &Cache) -> Result<()> {
 /// Ours, without SmolVM's plugin for asyncio: it has settings that are SmolVM's.
 fn pytest(package: &Package, arguments: &[&str]) -> Command {
     let mut command = package.pytest(&["-p", "no:asyncio"]);
-    command.args(arguments);
+    command.args(arguments).env("PYTHONPATH", project::root().join("python/tests"));
     command
 }
 
@@ -121,7 +121,10 @@ fn guests(cache: &Cache, package: &Package) -> Result<()> {
     for (program, of) in [("passt", "passt"), ("ssh-keygen", "openssh-client"), ("ip", "iproute2")] {
         debian::program(program, of)?;
     }
-    let command = pytest(package, &["-v", "--durations=0", "python/tests_smolvm/test_sandboxes.py"]);
+    // One test may take minutes here.
+    let long = ["-v", "--durations=0", "-o", "faulthandler_timeout=600"];
+    let mut command = pytest(package, &long);
+    command.arg("python/tests_smolvm/test_sandboxes.py");
     let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).map(Into::into).collect();
     let bin = package.python.parent().context("the interpreter lies nowhere")?;
     let path = std::env::var_os("PATH").unwrap_or_default();

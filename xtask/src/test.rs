@@ -196,6 +196,8 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
     let kernel = kernel(cache)?;
     // Makes a disk image of another format.
     debian::program("qemu-img", "qemu-utils")?;
+    // Serves networks of guests.
+    debian::program("passt", "passt")?;
     let skips_dir = skips.file.parent().context("the file of skipped tests lies nowhere")?;
     // A lab that hangs is tried once more, so it had better not hold everything; with a filter there is little to hold.
     let parts = if selection.guests.as_ref().is_some_and(|filter| !filter.is_empty()) { 1 } else { PARTS };
