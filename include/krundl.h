@@ -12,7 +12,8 @@
  * NULL.
  *
  * Threads. Handles that do not change (krundl_error, krundl_probe, krundl_inspection, krundl_plan, krundl_report) and
- * krundl_vm may be used by any number of threads at the same time; krundl_spec by one at a time. Nothing is kept by thread.
+ * krundl_vm and krundl_exec may be used by any number of threads at the same time; krundl_spec by one at a time. Nothing is
+ * kept by thread.
  *
  * Errors. A function that can fail returns a krundl_status, and the reason through `error`, which may be NULL. Whatever
  * goes wrong inside krundl is KRUNDL_STATUS_INTERNAL: no panic gets out. Only a lack of memory ends the process.
@@ -502,8 +503,8 @@ typedef struct krundl_disk {
 } krundl_disk;
 
 /**
- * A network card: exactly one of unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic = {sizeof
- * nic};`.
+ * A network card: exactly one of passt, unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic =
+ * {sizeof nic};`.
  */
 typedef struct krundl_nic {
     /**
@@ -532,6 +533,32 @@ typedef struct krundl_nic {
      */
     const char *const *features;
     /**
+     * The card's IPv4 address and its network's prefix, such as "192.0.2.7/24"; NULL: with passt 10.0.2.15/24, else
+     * none.
+     */
+    const char *address;
+    /**
+     * The way out of that network; NULL: with passt 10.0.2.2, or the network's first address, else none.
+     */
+    const char *gateway;
+    /**
+     * The name servers: an array that ends with NULL; NULL: those that DHCP names, with passt the host's.
+     */
+    const char *const *dns;
+    /**
+     * The program of passt; NULL: searched in PATH.
+     */
+    const char *passt_program;
+    /**
+     * Whether the card has a passt of its own, which krundl starts, and which ends with the VM;
+     * krundl_spec_add_forward opens ports by it.
+     */
+    bool passt;
+    /**
+     * With passt, whether the guest reaches what listens on this host's loopback, at the gateway's address.
+     */
+    bool host_loopback;
+    /**
      * Whether the other end of unixgram waits for vfkit's first word, as gvproxy does.
      */
     bool vfkit;
@@ -539,6 +566,10 @@ typedef struct krundl_nic {
      * Whether krundl's program in the guest asks for an address with DHCP.
      */
     bool dhcp;
+    /**
+     * Whether the workload runs although the card could not be set up.
+     */
+    bool optional;
 } krundl_nic;
 
 /**
@@ -1641,6 +1672,20 @@ krundl_status krundl_spec_add_port(struct krundl_spec *spec, uint16_t host, uint
 krundl_status krundl_spec_add_nic(struct krundl_spec *spec, const struct krundl_nic *nic);
 
 /**
+ * A port of the host that leads to one of the guest, by the last network card, which has passt. protocol: "tcp" or
+ * "udp". address: the host's IPv4 address on which it is open; NULL: 127.0.0.1. host: its number on the host; 0 for any
+ * that is free, which krundl_vm_host_port tells. guest: its number in the guest.
+ *
+ * spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+ * told again by krundl_plan_new with the field's name.
+ */
+krundl_status krundl_spec_add_forward(struct krundl_spec *spec,
+                                      const char *protocol,
+                                      const char *address,
+                                      uint16_t host,
+                                      uint16_t guest);
+
+/**
  * A vsock port. port: its number. socket: the unix socket of the host; not NULL. listen: false: the guest connects
  * to the port, and somebody listens on the socket by then; true: the guest listens, and libkrun makes the socket.
  *
@@ -1911,6 +1956,15 @@ int64_t krundl_vm_detach(struct krundl_vm *vm);
  * Threads: any. Cannot fail.
  */
 int64_t krundl_vm_pid(const struct krundl_vm *vm);
+
+/**
+ * The number of the host's port that leads to that port of the guest through a network card's own program, also where
+ * the spec left it open: known once libkrun has been entered. protocol: "tcp" or "udp". 0 where there is none, and for
+ * NULL.
+ *
+ * Threads: any. Cannot fail.
+ */
+uint16_t krundl_vm_host_port(const struct krundl_vm *vm, const char *protocol, uint16_t guest);
 
 /**
  * A descriptor that becomes readable when the VM's process ends, for poll and the like; -1 for NULL and where the

@@ -83,10 +83,26 @@ static void every_setter_sets_its_field(void) {
     nic.unixgram = "/s";
     nic.mac = "02:00:00:00:00:01";
     nic.features = features;
-    nic.vfkit = nic.dhcp = true;
+    nic.vfkit = nic.dhcp = nic.optional = true;
     OK(krundl_spec_add_nic(spec, &nic));
-    has(spec, "\"nics\":[{\"unixstream\":null,\"unixgram\":\"/s\",\"vfkit\":true,\"tap\":null,"
-              "\"mac\":\"02:00:00:00:00:01\",\"features\":[\"csum\",\"guest_tso4\"],\"dhcp\":true}]");
+    const char *dns[] = {"192.0.2.53", "fd00::53", NULL};
+    krundl_nic own = {.struct_size = sizeof own};
+    own.passt = own.host_loopback = true;
+    own.passt_program = "/p";
+    own.address = "192.0.2.7/24";
+    own.gateway = "192.0.2.1";
+    own.dns = dns;
+    OK(krundl_spec_add_nic(spec, &own));
+    OK(krundl_spec_add_forward(spec, "tcp", NULL, 2222, 22));
+    OK(krundl_spec_add_forward(spec, "udp", "0.0.0.0", 0, 53));
+    has(spec, "\"nics\":[{\"passt\":null,\"unixstream\":null,\"unixgram\":\"/s\",\"vfkit\":true,\"tap\":null,"
+              "\"mac\":\"02:00:00:00:00:01\",\"features\":[\"csum\",\"guest_tso4\"],\"address\":null,"
+              "\"gateway\":null,\"dns\":null,\"dhcp\":true,\"optional\":true},"
+              "{\"passt\":{\"ports\":[{\"host\":2222,\"guest\":22,\"address\":\"127.0.0.1\",\"protocol\":\"tcp\"},"
+              "{\"host\":0,\"guest\":53,\"address\":\"0.0.0.0\",\"protocol\":\"udp\"}],\"program\":\"/p\","
+              "\"host_loopback\":true},\"unixstream\":null,\"unixgram\":null,\"vfkit\":false,\"tap\":null,"
+              "\"mac\":null,\"features\":null,\"address\":\"192.0.2.7/24\",\"gateway\":\"192.0.2.1\","
+              "\"dns\":[\"192.0.2.53\",\"fd00::53\"],\"dhcp\":false,\"optional\":false}]");
     OK(krundl_spec_add_vsock_port(spec, 7, "/v", true));
     has(spec, "\"vsock\":{\"ports\":[{\"port\":7,\"path\":\"/v\",\"listen\":true}]}");
     OK(krundl_spec_set_console_file(spec, "/c"));

@@ -117,6 +117,7 @@ int main(void) {
     CHECK(krundl_spec_add_console_port(NULL, NULL, NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_add_disk(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_add_display(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    CHECK(krundl_spec_add_forward(NULL, NULL, NULL, 0, 0) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_add_input(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_add_mount(NULL, NULL, NULL, false) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_add_mount_with(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
@@ -156,6 +157,7 @@ int main(void) {
     CHECK(krundl_vm_detach(NULL) == 0);
     CHECK(krundl_vm_exit_text(NULL) == NULL);
     krundl_vm_free(NULL);
+    CHECK(krundl_vm_host_port(NULL, NULL, 0) == 0);
     CHECK(krundl_vm_interrupt(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_vm_kill(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_vm_log(NULL, NULL, 0) == 0);

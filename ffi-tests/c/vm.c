@@ -41,6 +41,38 @@ static krundl_launch_options silent(void) {
     return options;
 }
 
+static void a_port_that_was_left_open_is_told(void) {
+    krundl_probe_options of = {.struct_size = sizeof of};
+    of.library = library("hangs", "1.19.7");
+    krundl_probe *probe = NULL;
+    krundl_plan *plan = NULL;
+    krundl_spec *spec = krundl_spec_new(1, 256);
+    krundl_spec_set_root_dir(spec, place("root"), false);
+    krundl_spec_set_exec(spec, "/bin/sh");
+    CHECK(krundl_spec_add_forward(spec, "tcp", NULL, 0, 22) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    krundl_spec_free(spec);
+    spec = krundl_spec_new(1, 256);
+    krundl_spec_set_root_dir(spec, place("root"), false);
+    krundl_spec_set_exec(spec, "/bin/sh");
+    krundl_nic nic = {.struct_size = sizeof nic};
+    nic.passt = true;
+    nic.passt_program = place("passt");
+    CHECK(krundl_spec_add_nic(spec, &nic) == KRUNDL_STATUS_OK);
+    CHECK(krundl_spec_add_forward(spec, "tcp", NULL, 0, 22) == KRUNDL_STATUS_OK);
+    CHECK(krundl_probe_new(&of, &probe, NULL) == KRUNDL_STATUS_OK);
+    CHECK(krundl_plan_new(probe, spec, &plan, NULL) == KRUNDL_STATUS_OK);
+    CHECK_HAS(krundl_plan_text(plan), "tcp 127.0.0.1:any -> guest port 22");
+    krundl_launch_options options = silent();
+    krundl_vm *vm = launched(plan, &options);
+    CHECK(krundl_vm_host_port(vm, "tcp", 22) != 0);
+    CHECK(krundl_vm_host_port(vm, "udp", 22) == 0 && krundl_vm_host_port(vm, "tcp", 23) == 0);
+    CHECK(krundl_vm_host_port(vm, "sctp", 22) == 0);
+    krundl_vm_free(vm);
+    krundl_plan_free(plan);
+    krundl_spec_free(spec);
+    krundl_probe_free(probe);
+}
+
 static void a_plan_shows_itself_and_starts_any_number_of_vms(void) {
     krundl_plan *plan = plan_of("exits-7", "1.19.7");
     CHECK_HAS(krundl_plan_text(plan), "mount -t virtiofs -o rw mount0 /workspace");
@@ -246,6 +278,7 @@ static void what_libkrun_says_is_kept_or_goes_to_a_file(void) {
 
 int main(void) {
     a_plan_shows_itself_and_starts_any_number_of_vms();
+    a_port_that_was_left_open_is_told();
     a_vm_that_runs_is_waited_for_and_stopped();
     a_workload_that_is_up_is_asked();
     ctrl_c_reaches_the_workload();

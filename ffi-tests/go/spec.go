@@ -85,11 +85,6 @@ type ConsolePort struct {
 	TTY string `json:"tty,omitempty"`
 }
 
-// Where the control port is on the host. Over it come further commands (exec), figures and the request to end, by
-// krundl's program in the guest. Whoever can connect to the socket can do anything in the guest.
-type Control struct {
-}
-
 // A disk: a file or block device of the host that the guest has as /dev/vda, /dev/vdb and so on, in the spec's
 // order. The guest mounts it itself, unless it is the root.
 type Disk struct {
@@ -440,7 +435,7 @@ type TSI struct {
 // 3, the host's 2.
 type Vsock struct {
 	// The guest's own address: 3, whatever is wished for. Another is refused, since libkrun has no function for it.
-	Cid *uint32 `json:"cid,omitempty"`
+	CID *uint32 `json:"cid,omitempty"`
 	// The ports.
 	Ports []VsockPort `json:"ports,omitempty"`
 }

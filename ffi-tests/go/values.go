@@ -60,6 +60,35 @@ func (t *Text) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// Control is where the control port is on the host; the zero value is a socket in a directory that krundl makes for this VM
+// alone.
+type Control struct {
+	// Socket is where it is instead: in a directory with mode 0700.
+	Socket string
+}
+
+// MarshalJSON makes of it what docs/spec.md has.
+func (c Control) MarshalJSON() ([]byte, error) {
+	if c.Socket == "" {
+		return []byte(`"private"`), nil
+	}
+	return json.Marshal(map[string]string{"socket": c.Socket})
+}
+
+// UnmarshalJSON takes what docs/spec.md has.
+func (c *Control) UnmarshalJSON(data []byte) error {
+	if string(bytes.TrimSpace(data)) == `"private"` {
+		*c = Control{}
+		return nil
+	}
+	var at struct{ Socket string }
+	if err := json.Unmarshal(data, &at); err != nil || at.Socket == "" {
+		return fmt.Errorf("krundl: %s is no control port", data)
+	}
+	*c = Control{Socket: at.Socket}
+	return nil
+}
+
 // Console is where the guest's console and the workload's standard streams go; the zero value is to the streams that the
 // VM is started with.
 type Console struct {

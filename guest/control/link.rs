@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use super::super::frames::{Decoder, Frame, FrameError};
 use super::super::sys::{self, PollFd};
 
+/// The most that is sent at once. Linux makes a packet of whatever that is, newer kernels (libkrunfw 5.6.1's) one of several
+/// pieces where it is large, and libkrun before 1.19.2 throws those away.
+const PIECE: usize = 16 << 10;
 /// How long the host may take nothing of what is left for it at the end.
 const STUCK: Duration = Duration::from_secs(10);
 /// How long it may then take to close its end.
@@ -45,7 +48,8 @@ impl Link {
     pub fn flush(&mut self) {
         let mut sent = 0;
         while sent < self.out.len() && !self.gone {
-            match self.socket.write(&self.out[sent..]) {
+            let left = &self.out[sent..];
+            match self.socket.write(&left[..left.len().min(PIECE)]) {
                 Ok(0) => self.gone = true,
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
         probe,
     )
     from ._bundled import bundled_kernel
+    from ._exit import Exit
+    from ._guest import Command, CommandFailed, Completed, Figures, Guest, guests
     from ._plan import Call, Plan
     from ._reports import (
         Attempt,
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
         Disk,
         Display,
         Exec,
+        Forward,
         Gpu,
         Kernel,
         Mount,
@@ -87,6 +90,7 @@ if TYPE_CHECKING:
         Overlay,
         OverlayDir,
         OverlayFile,
+        Passt,
         Port,
         Rlimit,
         Root,
@@ -98,7 +102,7 @@ if TYPE_CHECKING:
         Vsock,
         VsockPort,
     )
-    from ._vm import DEVNULL, PIPE, STDOUT, Exit, Vm
+    from ._vm import DEVNULL, PIPE, STDOUT, OpenPort, Vm
 
 __version__: str = _krundl.version()
 
@@ -111,11 +115,13 @@ _ERRORS = (
 _LATER = {
     "_api": "check doctor inspect krun_launch launch launch_async missing_filesystems mount_commands plan probe",
     "_bundled": "bundled_kernel",
+    "_exit": "Exit",
+    "_guest": "Command CommandFailed Completed Figures Guest guests",
     "_plan": "Call Plan",
     "_reports": "Attempt Check DoctorReport Inspected Levels LibraryReport Part ProbeReport Problem",
-    "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Port"
+    "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Forward Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Passt Port"
     " Rlimit Root RootDisk Serial Tee Tsi VmSpec Vsock VsockPort",
-    "_vm": "DEVNULL PIPE STDOUT Exit Vm",
+    "_vm": "DEVNULL PIPE STDOUT OpenPort Vm",
 }
 
 _PLACES = {name: module for module, names in _LATER.items() for name in names.split()}
@@ -126,6 +132,9 @@ if TYPE_CHECKING:
         "Call",
         "CallError",
         "Check",
+        "Command",
+        "CommandFailed",
+        "Completed",
         "ConsoleFile",
         "ConsolePort",
         "ControlLost",
@@ -138,8 +147,11 @@ if TYPE_CHECKING:
         "Error",
         "Exec",
         "Exit",
+        "Figures",
+        "Forward",
         "GenerationUnknown",
         "Gpu",
+        "Guest",
         "GuestLost",
         "GuestSetup",
         "HelperFailed",
@@ -153,17 +165,19 @@ if TYPE_CHECKING:
         "Levels",
         "LibraryChanged",
         "LibraryNotFound",
-        "NetworkError",
         "LibraryReport",
         "Mount",
+        "NetworkError",
         "NeverUp",
         "Nic",
+        "OpenPort",
         "OsError",
         "Overlay",
         "OverlayDir",
         "OverlayFile",
         "PIPE",
         "Part",
+        "Passt",
         "Plan",
         "Port",
         "ProbeReport",
@@ -188,6 +202,7 @@ if TYPE_CHECKING:
         "bundled_kernel",
         "check",
         "doctor",
+        "guests",
         "inspect",
         "krun_launch",
         "launch",

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from . import _krundl
-from ._errors import Error, TimedOut
+from ._errors import Error, InvalidArgument, TimedOut
+from ._exit import FAILED, Exit
+from ._guest import Reachable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,33 +20,24 @@ PIPE = -1
 STDOUT = -2
 DEVNULL = -3
 
-FAILED = 125
-"""The return code where krundl, and not the workload, has something to say, as the command line has it."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Exit:
-    """How the workload ended, on the guest's own word."""
+class OpenPort:
+    """A port of this host that leads to one of the guest."""
 
-    kind: Literal["code", "signal", "not_executed", "stopped", "unproved"]
-    """It exited; a signal killed it; it could not be executed; the VM was stopped before it had ended; or the VM's process
-    exited, and this libkrun has no way for the guest to say more."""
-    status: int
-    """As a shell would put it: the workload's own status, or 128 and the signal's number."""
-    success: bool
-    """Whether the workload ran and exited with status 0, on the guest's word."""
-    signal: int | None
-    """The signal, where there is one."""
-    reason: str | None
-    """Why it was not executed."""
-    text: str
-    """All of it in words."""
-
-    def __str__(self) -> str:
-        return self.text
+    nic: int
+    """The card, by its index in the spec."""
+    protocol: Literal["tcp", "udp"]
+    """What it speaks."""
+    address: str
+    """The host's address on which it is open; 0.0.0.0 is all of them."""
+    host: int
+    """Its number on the host."""
+    guest: int
+    """Its number in the guest."""
 
 
-class Vm:
+class Vm(Reachable):
     """A VM that runs, or has ended; it feels like `subprocess.Popen`.
 
     Any thread may call any method at any time. Left by `with`, or thrown away, the VM is killed, unless it was let go
@@ -80,6 +73,24 @@ class Vm:
     def pid(self) -> int:
         """The number of the VM's process, a child of this one."""
         return self._raw.pid
+
+    @property
+    def ports(self) -> list[OpenPort]:
+        """The ports of this host that lead to the guest through a network card's own program, each with its number, also
+        where the spec left that open."""
+        return [OpenPort(**port) for port in self._raw.ports()]
+
+    @property
+    def control(self) -> str | None:
+        """The socket of the control port, where the spec has one."""
+        return self._raw.control
+
+    def _socket(self) -> str:
+        socket = self.control
+        if socket is None:
+            message = 'the VM\'s spec has no control port (control="private")'
+            raise InvalidArgument(message, {"argument": "control", "reason": message})
+        return socket
 
     def fileno(self) -> int:
         """The VM's pidfd, for event loops: it becomes readable when the process ends. It stays the VM's own."""

@@ -114,6 +114,28 @@ def test_a_guest_is_killed_and_its_time_is_over(probe: krundl.ProbeReport) -> No
         assert vm.stop(grace=PATIENCE) == 143
 
 
+def test_further_commands_run_in_a_guest(probe: krundl.ProbeReport) -> None:
+    with launch(probe, "trap 'exit 9' TERM; while :; do sleep 0.2; done", control="private") as vm:
+        vm.wait_ready(PATIENCE)
+        done = vm.exec(["sh", "-c", "cat; echo $A >&2; exit 3"], input=b"in" * 50_000, env={"A": "a"}, timeout=PATIENCE)
+        assert (done.returncode, done.stdout, done.stderr) == (3, b"in" * 50_000, b"a\n")
+        assert vm.control is not None
+        guest = krundl.Guest(vm.control)
+
+        async def three() -> list[bytes]:
+            several = (guest.exec_async(["echo", str(n)], timeout=PATIENCE) for n in range(3))
+            return [done.stdout for done in await asyncio.gather(*several)]
+
+        assert asyncio.run(three()) == [b"0\n", b"1\n", b"2\n"]
+        figures = vm.figures()
+        assert figures.cpus == 1 and figures.uptime_ms > 0 and figures.memory.total > 100 << 20
+        with guest.popen(["sleep", "1000"]) as sleeping:
+            sleeping.kill()
+            assert sleeping.wait(PATIENCE) == 137
+        guest.terminate()
+        assert vm.wait(PATIENCE) == 9
+
+
 def test_a_guest_that_vanishes_is_lost(probe: krundl.ProbeReport) -> None:
     with launch(probe, "reboot -f") as vm, pytest.raises(krundl.GuestLost):
         vm.wait(PATIENCE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,20 @@ def test_a_vm_that_runs_has_no_return_code(stubs: Stubs) -> None:
         assert 0.1 <= time.monotonic() - started < 5
         assert isinstance(caught.value, TimeoutError) and caught.value.function == "krun_start_enter"
         assert vm.poll() is None, "a time that is over changes nothing"
+
+
+def test_a_port_that_was_left_open_is_told(stubs: Stubs) -> None:
+    passt = krundl.Passt(program=stubs.place / "files/passt", ports=[krundl.Forward(guest=22)])
+    spec = stubs.spec(nics=[krundl.Nic(passt=passt)])
+    with krundl.launch(spec, library=stubs["runs"], stdin=krundl.DEVNULL) as vm:
+        [port] = vm.ports
+        assert (port.nic, port.protocol, port.address, port.guest) == (0, "tcp", "127.0.0.1", 22)
+        with socket.create_connection((port.address, port.host), 5):
+            pass
+    failing = krundl.Passt(program=stubs.place / "files/passt-fails")
+    with pytest.raises(krundl.NetworkError, match="before it served") as caught:
+        krundl.launch(stubs.spec(nics=[krundl.Nic(passt=failing)]), library=stubs["runs"])
+    assert caught.value.log == "No interface with a default route"
 
 
 def test_a_vm_is_stopped(stubs: Stubs) -> None:

@@ -124,7 +124,7 @@ pub(super) unsafe fn optional_path(path: *const c_char) -> Option<PathBuf> {
 ///
 /// # Safety
 /// `array` is null or such an array.
-unsafe fn items(array: *const *const c_char) -> Vec<*const c_char> {
+pub(super) unsafe fn items(array: *const *const c_char) -> Vec<*const c_char> {
     let mut list = Vec::new();
     while !array.is_null() {
         // SAFETY: the array goes on up to its NULL, which has not come yet.

@@ -88,7 +88,7 @@ fn stream(option: &str, kind: i32, fd: i32) -> Result<Stream> {
     })
 }
 
-fn copy(option: &str, fd: i32) -> Result<OwnedFd> {
+pub(super) fn copy(option: &str, fd: i32) -> Result<OwnedFd> {
     if fd < 0 {
         return Err(Error::argument(format!("{option}_fd"), format!("{fd} is no descriptor")));
     }

@@ -12,6 +12,7 @@
 pub const ABI_VERSION: u32 = 1;
 
 mod boundary;
+mod control;
 mod doctor;
 mod error;
 mod inspection;
@@ -27,6 +28,7 @@ mod spec_storage;
 mod status;
 mod vm;
 
+pub use control::*;
 pub use doctor::*;
 pub use error::*;
 pub use inspection::*;

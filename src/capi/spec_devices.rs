@@ -1,15 +1,16 @@
 //! The builder's part for network and devices.
 
 use std::ffi::c_char;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::boundary::{needed_options, optional_path, optional_text, text, texts};
 use super::spec::{edit, path};
 use super::{krundl_spec, krundl_status};
-use crate::error::Error;
-use crate::spec::{ConsolePort, Display, Gpu, Nic, Port, Serial, Tee, VsockPort};
+use crate::error::{Error, Result};
+use crate::spec::{ConsolePort, Display, Forward, Gpu, Nic, Passt, Port, Protocol, Serial, Tee, VsockPort};
 
-/// A network card: exactly one of unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic = {sizeof
-/// nic};`.
+/// A network card: exactly one of passt, unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic =
+/// {sizeof nic};`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct krundl_nic {
@@ -26,10 +27,26 @@ pub struct krundl_nic {
     /// What is offered to the guest's driver: an array that ends with NULL, of "csum", "guest_csum", "guest_tso4",
     /// "guest_tso6", "guest_ufo", "host_tso4", "host_tso6", "host_ufo"; NULL: libkrun's usual set.
     pub features: *const *const c_char,
+    /// The card's IPv4 address and its network's prefix, such as "192.0.2.7/24"; NULL: with passt 10.0.2.15/24, else
+    /// none.
+    pub address: *const c_char,
+    /// The way out of that network; NULL: with passt 10.0.2.2, or the network's first address, else none.
+    pub gateway: *const c_char,
+    /// The name servers: an array that ends with NULL; NULL: those that DHCP names, with passt the host's.
+    pub dns: *const *const c_char,
+    /// The program of passt; NULL: searched in PATH.
+    pub passt_program: *const c_char,
+    /// Whether the card has a passt of its own, which krundl starts, and which ends with the VM;
+    /// krundl_spec_add_forward opens ports by it.
+    pub passt: bool,
+    /// With passt, whether the guest reaches what listens on this host's loopback, at the gateway's address.
+    pub host_loopback: bool,
     /// Whether the other end of unixgram waits for vfkit's first word, as gvproxy does.
     pub vfkit: bool,
     /// Whether krundl's program in the guest asks for an address with DHCP.
     pub dhcp: bool,
+    /// Whether the workload runs although the card could not be set up.
+    pub optional: bool,
 }
 
 impl Default for krundl_nic {
@@ -42,8 +59,15 @@ impl Default for krundl_nic {
             tap: none,
             mac: none,
             features: std::ptr::null(),
+            address: none,
+            gateway: none,
+            dns: std::ptr::null(),
+            passt_program: none,
+            passt: false,
+            host_loopback: false,
             vfkit: false,
             dhcp: false,
+            optional: false,
         }
     }
 }
@@ -153,23 +177,91 @@ pub unsafe extern "C" fn krundl_spec_add_nic(spec: *mut krundl_spec, nic: *const
                 let features = serde_json::from_value(names.into());
                 Some(features.map_err(|error| Error::argument(field("features"), error.to_string()))?)
             };
+            let parsed = |name: &str, text: &str| {
+                text.parse().map_err(|_| Error::argument(field(name), format!("{text:?} is no address")))
+            };
+            let gateway = optional_text(&field("gateway"), nic.gateway)?;
+            let gateway = gateway.map(|text| parsed("gateway", text)).transpose()?;
+            let dns = (!nic.dns.is_null()).then(|| texts(&field("dns"), nic.dns)).transpose()?;
+            let dns = dns.map(|dns| dns.into_iter().map(|text| parsed("dns", text)).collect()).transpose()?;
+            let passt = nic.passt.then(|| Passt {
+                ports: Vec::new(),
+                program: optional_path(nic.passt_program),
+                host_loopback: nic.host_loopback,
+            });
+            let gateway = match gateway {
+                Some(IpAddr::V4(gateway)) => Some(gateway),
+                Some(IpAddr::V6(_)) => return Err(Error::argument(field("gateway"), "is no IPv4 address")),
+                None => None,
+            };
             let nic = Nic {
-                passt: None,
+                passt,
                 unixstream: optional_path(nic.unixstream),
                 unixgram: optional_path(nic.unixgram),
                 vfkit: nic.vfkit,
                 tap: optional_text(&field("tap"), nic.tap)?.map(str::to_owned),
                 mac: optional_text(&field("mac"), nic.mac)?.map(str::to_owned),
                 features,
-                address: None,
-                gateway: None,
-                dns: None,
+                address: optional_text(&field("address"), nic.address)?.map(str::to_owned),
+                gateway,
+                dns,
                 dhcp: nic.dhcp,
-                optional: false,
+                optional: nic.optional,
             };
             spec.nics.push(nic);
             Ok(())
         })
+    }
+}
+
+/// A port of the host that leads to one of the guest, by the last network card, which has passt. protocol: "tcp" or
+/// "udp". address: the host's IPv4 address on which it is open; NULL: 127.0.0.1. host: its number on the host; 0 for any
+/// that is free, which krundl_vm_host_port tells. guest: its number in the guest.
+///
+/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+/// told again by krundl_plan_new with the field's name.
+///
+/// # Safety
+/// `spec` is NULL or a live handle; the texts are NULL or C strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn krundl_spec_add_forward(
+    spec: *mut krundl_spec,
+    protocol: *const c_char,
+    address: *const c_char,
+    host: u16,
+    guest: u16,
+) -> krundl_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        edit(spec, |spec| {
+            let at = spec.nics.len().saturating_sub(1);
+            let field = |name: &str| format!("nics[{at}].passt.ports.{name}");
+            let protocol = protocol_of(&field("protocol"), protocol)?;
+            let address = match optional_text(&field("address"), address)? {
+                None => Ipv4Addr::LOCALHOST,
+                Some(text) => text
+                    .parse()
+                    .map_err(|_| Error::argument(field("address"), format!("{text:?} is no IPv4 address")))?,
+            };
+            let passt = spec.nics.last_mut().and_then(|nic| nic.passt.as_mut());
+            let passt =
+                passt.ok_or_else(|| Error::argument("nics", "the last card has no passt that could open a port"))?;
+            passt.ports.push(Forward { host, guest, address, protocol });
+            Ok(())
+        })
+    }
+}
+
+/// `tcp` or `udp`.
+///
+/// # Safety
+/// `protocol` is null or a C string.
+pub(super) unsafe fn protocol_of(field: &str, protocol: *const c_char) -> Result<Protocol> {
+    // SAFETY: the caller's promise is the same.
+    match unsafe { text(field, protocol) }? {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        other => Err(Error::argument(field, format!("{other:?} is neither tcp nor udp"))),
     }
 }
 

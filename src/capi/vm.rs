@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::boundary::{asked, fallible, free, infallible, needed, owned, shown};
+use super::spec_devices::protocol_of;
 use super::{krundl_error, krundl_status};
 use crate::error::Result;
 use crate::launch::{Asked, Exit, Vm};
@@ -16,6 +17,7 @@ use crate::launch::{Asked, Exit, Vm};
 pub struct krundl_vm {
     vm: Vm,
     exit: OnceLock<CString>,
+    control: OnceLock<Option<CString>>,
 }
 
 /// How a VM ended.
@@ -38,7 +40,7 @@ pub enum krundl_exit {
 
 impl krundl_vm {
     pub(super) fn new(vm: Vm) -> krundl_vm {
-        krundl_vm { vm, exit: OnceLock::new() }
+        krundl_vm { vm, exit: OnceLock::new(), control: OnceLock::new() }
     }
 
     /// Writes down how it ended; `None` while it runs.
@@ -46,31 +48,46 @@ impl krundl_vm {
     /// # Safety
     /// `kind` and `status` are null or can be written to.
     unsafe fn tell(&self, exit: Option<&Exit>, kind: *mut krundl_exit, status: *mut i32) {
-        let told = match exit {
-            None => krundl_exit::Running,
-            Some(Exit::Code(_)) => krundl_exit::Code,
-            Some(Exit::Signal(_)) => krundl_exit::Signal,
-            Some(Exit::NotExecuted { .. }) => krundl_exit::NotExecuted,
-            Some(Exit::Stopped(_)) => krundl_exit::Stopped,
-            Some(Exit::Unproved(_)) => krundl_exit::Unproved,
-        };
         if let Some(exit) = exit {
             self.exit.get_or_init(|| owned(&exit.to_string()));
         }
         // SAFETY: the caller's promise is the same.
-        unsafe {
-            if !kind.is_null() {
-                kind.write(told);
-            }
-            if !status.is_null() {
-                status.write(exit.map_or(-1, Exit::status));
-            }
+        unsafe { write_exit(exit, kind, status) }
+    }
+
+    /// The control port's socket.
+    pub(super) fn control(&self) -> Option<&CString> {
+        let path = |vm: &Vm| vm.control().map(|path| owned(&path.to_string_lossy()));
+        self.control.get_or_init(|| path(&self.vm)).as_ref()
+    }
+}
+
+/// How something ended; `None` while it runs.
+///
+/// # Safety
+/// `kind` and `status` are null or can be written to.
+pub(super) unsafe fn write_exit(exit: Option<&Exit>, kind: *mut krundl_exit, status: *mut i32) {
+    let told = match exit {
+        None => krundl_exit::Running,
+        Some(Exit::Code(_)) => krundl_exit::Code,
+        Some(Exit::Signal(_)) => krundl_exit::Signal,
+        Some(Exit::NotExecuted { .. }) => krundl_exit::NotExecuted,
+        Some(Exit::Stopped(_)) => krundl_exit::Stopped,
+        Some(Exit::Unproved(_)) => krundl_exit::Unproved,
+    };
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if !kind.is_null() {
+            kind.write(told);
+        }
+        if !status.is_null() {
+            status.write(exit.map_or(-1, Exit::status));
         }
     }
 }
 
 /// A time in milliseconds; a negative one is none.
-fn timeout(ms: i64) -> Option<Duration> {
+pub(super) fn timeout(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().map(Duration::from_millis)
 }
 
@@ -113,6 +130,27 @@ pub unsafe extern "C" fn krundl_vm_detach(vm: *mut krundl_vm) -> i64 {
 pub unsafe extern "C" fn krundl_vm_pid(vm: *const krundl_vm) -> i64 {
     // SAFETY: the caller's promise is the same.
     unsafe { asked(vm, 0, |vm| i64::from(vm.vm.pid())) }
+}
+
+/// The number of the host's port that leads to that port of the guest through a network card's own program, also where
+/// the spec left it open: known once libkrun has been entered. protocol: "tcp" or "udp". 0 where there is none, and for
+/// NULL.
+///
+/// Threads: any. Cannot fail.
+///
+/// # Safety
+/// `vm` is NULL or a live handle, `protocol` NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn krundl_vm_host_port(vm: *const krundl_vm, protocol: *const c_char, guest: u16) -> u16 {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        asked(vm, 0, |vm| {
+            let Ok(protocol) = protocol_of("protocol", protocol) else { return 0 };
+            let ports = vm.vm.ports();
+            let port = ports.iter().find(|port| port.guest == guest && port.protocol == protocol);
+            port.map_or(0, |port| port.host)
+        })
+    }
 }
 
 /// A descriptor that becomes readable when the VM's process ends, for poll and the like; -1 for NULL and where the

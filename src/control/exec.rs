@@ -182,6 +182,11 @@ impl Exec {
         self.say(&Frame::Resize(size));
     }
 
+    /// Closes the connection: a command that runs is killed, as when this value is dropped.
+    pub fn close(&self) {
+        self.state().connection.close();
+    }
+
     fn say(&self, frame: &Frame) {
         let mut state = self.state();
         if state.last.is_none() {

@@ -137,6 +137,10 @@ catalog! {
             "Whether the guest can say that it is up, and how its workload ended (krun_add_vsock_port, 1.8.0).",
             "An exit status of 0 then proves nothing.",
             "Install libkrun 1.8.0 or later.";
+        Control => "control":
+            "Whether the host can connect into a running guest, for further commands and figures (krun_add_vsock_port2, 1.10.0). The guest's address on vsock (CID) is 3 in every VM: libkrun has no function for another, and none is needed, since each VM has sockets of its own on the host.",
+            "A spec with a control port, or a vsock port on which the guest listens, is refused.",
+            "Install libkrun 1.10.0 or later.";
         Console => "console":
             "Whether the standard streams can be given to the guest explicitly (krun_add_virtio_console_default, 1.16.0).",
             "libkrun takes descriptors 0, 1 and 2 of its process.",

@@ -161,6 +161,10 @@ impl Vm {
         Ok(py.detach(|| vm.log()))
     }
 
+    fn ports<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &json!(self.held()?.ports()))
+    }
+
     #[getter]
     fn pid(&self) -> PyResult<u32> {
         Ok(self.held()?.pid())
@@ -171,6 +175,12 @@ impl Vm {
     fn pidfd(&self, py: Python<'_>) -> PyResult<Option<RawFd>> {
         use std::os::fd::AsRawFd;
         Ok(self.own(py)?.pidfd().map(|fd| fd.as_raw_fd()))
+    }
+
+    /// The control port's socket.
+    #[getter]
+    fn control(&self, py: Python<'_>) -> PyResult<Option<PathBuf>> {
+        Ok(self.own(py)?.control())
     }
 
     /// Begins to wait on behalf of an event loop.
@@ -221,7 +231,7 @@ fn gone() -> PyErr {
 }
 
 /// Waits without the GIL. A signal whose Python handler raises ends the waiting with that exception.
-fn interruptible<T: Send>(
+pub(super) fn interruptible<T: Send>(
     py: Python<'_>,
     wait: impl FnOnce(launching::Interrupted<'_>) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
@@ -237,7 +247,7 @@ fn interruptible<T: Send>(
     }
 }
 
-fn exit_json(exit: &Exit) -> Value {
+pub(super) fn exit_json(exit: &Exit) -> Value {
     let (kind, signal, reason) = match exit {
         Exit::Code(_) => ("code", None, None),
         Exit::Signal(signal) => ("signal", Some(*signal), None),

@@ -36,6 +36,7 @@ const ABILITIES: &[(&str, &str)] = &[
     ("mounts.ownership", "krun_add_virtiofs4"),
     ("mounts.overlay", "krun_fs_add_overlay_file"),
     ("readiness", "krun_add_vsock_port"),
+    ("control", "krun_add_vsock_port2"),
     ("console", "krun_add_virtio_console_default"),
     ("disks", "krun_add_disk"),
     ("network", "krun_add_net_unixstream"),

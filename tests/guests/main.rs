@@ -7,6 +7,7 @@
 
 mod arguments;
 mod breadth;
+mod control;
 mod doctor;
 mod environment;
 mod exhaustion;
@@ -15,6 +16,7 @@ mod faults;
 mod kernel;
 mod leftovers;
 mod mounts;
+mod network;
 mod port;
 mod readonly;
 mod signals;
@@ -109,6 +111,20 @@ const CASES: &[Case] = cases! {
         an_init_of_the_guests_own_in_a_directory,
         an_initial_ram_disk_boots_alone,
     },
+    network::{
+        passt_leads_both_ways_and_hides_the_hosts_loopback,
+        passt_leads_both_ways_with_a_kernel_of_our_own,
+        the_guest_asks_passt_for_its_address,
+        a_tap_interface_leads_both_ways,
+    },
+    control::{
+        further_commands_have_streams_and_statuses_of_their_own,
+        further_commands_run_with_a_kernel_of_our_own,
+        a_terminal_is_the_commands_own,
+        a_terminal_is_there_with_a_kernel_of_our_own,
+        krundl_reaches_a_vm_by_its_name,
+        a_socket_that_a_killed_vm_left_makes_room,
+    },
     doctor::{
         a_boot_proves_mounts_and_their_read_only,
         a_real_libkrun_is_told_by_its_release,
@@ -133,8 +149,18 @@ const CASES: &[Case] = cases! {
 
 /// What is the same with every release, or takes long: with the newest one alone (`KRUNDL_TEST_NEWEST`).
 const NEWEST: &[Case] = cases! {
+    control::{
+        a_slow_reader_holds_up_nobody_else,
+        two_vms_have_the_same_address_and_ports_of_their_own,
+    },
     kernel::{
         the_kernel_says_what_it_was_built_with,
+    },
+    network::{
+        two_guests_of_one_spec_have_a_port_each_and_nothing_is_left_of_one_that_is_killed,
+        nothing_is_left_of_a_network_when_krundl_and_the_vm_are_killed,
+        a_passt_without_a_way_out_says_so,
+        a_card_without_a_dhcp_server_ends_the_vm_unless_it_is_optional,
     },
     faults::{
         a_krundl_without_stdin_gives_an_empty_one,

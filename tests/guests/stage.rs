@@ -60,7 +60,12 @@ impl Stage {
 
     /// A copy of the root that may be written to.
     pub fn own_root(&self) -> PathBuf {
-        let copy = self.temp.path().join("root");
+        self.own_root_named("root")
+    }
+
+    /// The same under a name.
+    pub fn own_root_named(&self, name: &str) -> PathBuf {
+        let copy = self.temp.path().join(name);
         let status = Command::new("cp").arg("-a").arg(&self.root).arg(&copy).status().expect("cp");
         assert!(status.success(), "the root cannot be copied");
         copy

@@ -12,10 +12,11 @@ use crate::command::{is_root, last_lines, output, with_retries};
 use crate::debian;
 
 /// Mounts the layers and what programs expect in /dev and /proc, and runs a command there: $1 the bare root, $2 a
-/// directory for what changes, $3 who runs the command; the command follows.
+/// directory for what changes, $3 who runs the command, $4 directories of this machine that are seen there, a line each;
+/// the command follows.
 const ENTER: &str = r#"
 set -e
-base=$1 change=$2 user=$3; shift 3
+base=$1 change=$2 user=$3 seen=$4; shift 4
 mkdir -p "$change/upper" "$change/work" "$change/root"
 mount -t overlay overlay -o "lowerdir=$base,upperdir=$change/upper,workdir=$change/work" "$change/root"
 cd "$change/root"
@@ -23,6 +24,12 @@ mount -t proc proc proc
 mount -t tmpfs -o mode=755 dev dev
 for node in null zero full random urandom; do touch dev/$node; mount --bind /dev/$node dev/$node; done
 ln -s /proc/self/fd dev/fd
+printf '%s' "$seen" | while read -r path; do
+    mkdir -p ".$path"
+    mount --rbind "$path" ".$path"
+    mount -o remount,bind,ro ".$path"
+done
+chmod 755 root
 exec chroot --userspec="$user" . /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/root DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"
 "#;
@@ -32,6 +39,7 @@ pub struct Bare {
     base: PathBuf,
     change: PathBuf,
     user: &'static str,
+    seen: String,
 }
 
 impl Bare {
@@ -62,13 +70,20 @@ impl Bare {
         })?;
         crate::cache::remove_dir(change)?;
         fs::create_dir_all(change).with_context(|| format!("could not create {}", change.display()))?;
-        Ok(Bare { base: base.join("root"), change: change.to_owned(), user: "0:0" })
+        Ok(Bare { base: base.join("root"), change: change.to_owned(), user: "0:0", seen: String::new() })
+    }
+
+    /// A directory of this machine is seen there, under its own name, and cannot be changed.
+    #[must_use]
+    pub fn see(mut self, directory: &Path) -> Bare {
+        self.seen += &format!("{}\n", directory.display());
+        self
     }
 
     /// The same machine for an ordinary user.
     #[must_use]
     pub fn as_nobody(&self) -> Bare {
-        Bare { base: self.base.clone(), change: self.change.clone(), user: "65534:65534" }
+        Bare { base: self.base.clone(), change: self.change.clone(), user: "65534:65534", seen: self.seen.clone() }
     }
 
     /// Puts a file of this machine there.
@@ -90,7 +105,8 @@ impl Bare {
     pub fn run(&self, line: &str) -> Result<Output> {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--net", "--kill-child", "sh", "-c", ENTER, "enter"]);
-        command.arg(&self.base).arg(&self.change).arg(self.user).args(["sh", "-c", line]);
+        command.arg(&self.base).arg(&self.change).arg(self.user).arg(&self.seen);
+        command.args(["sh", "-c", line]);
         command.stdin(Stdio::null()).output().context("could not start unshare")
     }
 

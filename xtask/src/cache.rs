@@ -52,7 +52,11 @@ impl Cache {
         let partial = self.root.join(format!("{key}.partial"));
         remove_dir(&partial)?;
         fs::create_dir_all(&partial).with_context(|| format!("could not create {}", partial.display()))?;
-        make(&partial)?;
+        if let Err(error) = make(&partial) {
+            // Nothing half done stays behind; what matters is why.
+            let _ = remove_dir(&partial);
+            return Err(error);
+        }
         fs::rename(&partial, &entry)
             .with_context(|| format!("could not rename {} to {}", partial.display(), entry.display()))?;
         Ok(entry)
@@ -165,7 +169,7 @@ mod tests {
             Err(anyhow!("no"))
         });
         assert!(failed.is_err());
-        assert!(!cache.root().join("c").exists());
+        assert!(!cache.root().join("c").exists() && !cache.root().join("c.partial").exists());
         let dir = cache.entry("c", |_| Ok(())).unwrap();
         assert_eq!(fs::read_dir(dir).unwrap().count(), 0, "what the failed attempt left is gone");
         remove_dir(cache.root()).unwrap();

@@ -23,6 +23,26 @@ pub fn program(program: &str, package: &str) -> Result<PathBuf> {
     })
 }
 
+/// Everything that a task is going to need, a program and the Debian package that brings it: what is missing is installed
+/// or named at once, before anything has been done.
+pub fn require(programs: &[(&str, &str)]) -> Result<()> {
+    let missing = missing(programs, |program| find_program(program).is_some());
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
+/// The packages of the programs that are not there, each once.
+fn missing<'a>(programs: &[(&str, &'a str)], is_there: impl Fn(&str) -> bool) -> Vec<&'a str> {
+    let mut packages: Vec<&str> = Vec::new();
+    for (program, package) in programs {
+        for package in package.split(' ') {
+            if !is_there(program) && !packages.contains(&package) {
+                packages.push(package);
+            }
+        }
+    }
+    packages
+}
+
 /// Installs Debian packages. Needs root and apt-get; otherwise the error names the packages.
 pub fn install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
@@ -117,6 +137,13 @@ pub fn depends_on(depends: &str, prefix: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_at_once_and_once() {
+        let wanted = [("cc", "gcc libc6-dev"), ("sh", "dash"), ("ld", "binutils"), ("c++", "g++ libc6-dev")];
+        assert_eq!(missing(&wanted, |program| program == "sh"), ["gcc", "libc6-dev", "binutils", "g++"]);
+        assert!(missing(&wanted, |_| true).is_empty());
+    }
 
     #[test]
     fn the_package_behind_a_metapackage() {

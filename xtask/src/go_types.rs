@@ -13,13 +13,14 @@ const POINTERS: &str = "//\n// A zero field has its default. A field in which ze
                         its default, and Some makes one\n// of a value.\n";
 
 /// Types that are written by hand, in values.go: their JSON is now one thing, now another.
-const BY_HAND: &[&str] = &["Text", "Console"];
+const BY_HAND: &[&str] = &["Text", "Console", "Control"];
 
 /// Strings that are something else when they are empty than when they are not there.
 const EMPTY_COUNTS: &[(&str, &str)] = &[("Kernel", "cmdline")];
 
 /// Words that Go's names have in another case than their first letter in capitals.
 const WORDS: &[(&str, &str)] = &[
+    ("cid", "CID"),
     ("dax", "DAX"),
     ("dhcp", "DHCP"),
     ("dpi", "DPI"),
@@ -127,6 +128,7 @@ impl Types<'_> {
             // One whose fields are all left out says nothing.
             (Value::Object(_), Some(name)) if is_structure(name) => (hint, false),
             (_, Some("Console")) => (hint, false),
+            (_, Some("Control")) => (format!("*{hint}"), true),
             (Value::Null, Some(name)) if is_structure(name) || name == "Text" => (format!("*{hint}"), true),
             // An empty name or text is none, and stands for the default.
             (Value::Null | Value::String(_), _) if hint == "string" || reference(schema).is_some() => (hint, true),

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use krundl::capi::{
-    ABI_VERSION, krundl_check_status, krundl_disk, krundl_display, krundl_doctor_options, krundl_exit,
-    krundl_feature_state, krundl_generation, krundl_launch_options, krundl_mount, krundl_nic, krundl_probe_options,
-    krundl_status, krundl_stream, krundl_support,
+    ABI_VERSION, krundl_check_status, krundl_disk, krundl_display, krundl_doctor_options, krundl_exec_options,
+    krundl_exit, krundl_feature_state, krundl_figures, krundl_generation, krundl_launch_options, krundl_mount,
+    krundl_nic, krundl_probe_options, krundl_status, krundl_stream, krundl_support,
 };
 use krundl::error::CODES;
 
@@ -48,7 +48,8 @@ const INTRODUCTION: &str = "\
  * NULL.
  *
  * Threads. Handles that do not change (krundl_error, krundl_probe, krundl_inspection, krundl_plan, krundl_report) and
- * krundl_vm may be used by any number of threads at the same time; krundl_spec by one at a time. Nothing is kept by thread.
+ * krundl_vm and krundl_exec may be used by any number of threads at the same time; krundl_spec by one at a time. Nothing is
+ * kept by thread.
  *
  * Errors. A function that can fail returns a krundl_status, and the reason through `error`, which may be NULL. Whatever
  * goes wrong inside krundl is KRUNDL_STATUS_INTERNAL: no panic gets out. Only a lack of memory ends the process.
@@ -248,11 +249,22 @@ pub fn layout() -> String {
         krundl_doctor_options { struct_size, probe, mounts_of, kernel, compare, only, boot }
         krundl_mount { struct_size, host, guest, tag, semantics, dax_mib, read_only, overlay }
         krundl_disk { struct_size, path, id, format, sync, read_only, direct_io }
-        krundl_nic { struct_size, unixstream, unixgram, tap, mac, features, vfkit, dhcp }
+        krundl_nic {
+            struct_size, unixstream, unixgram, tap, mac, features, address, gateway, dns, passt_program, passt,
+            host_loopback, vfkit, dhcp, optional
+        }
         krundl_display { struct_size, edid, width, height, refresh_rate, dpi, width_mm, height_mm }
         krundl_launch_options {
             struct_size, helper, input, input_fd, output, output_fd, error, error_fd, log_fd, log, start_timeout_ms,
             die_with_parent, new_session
+        }
+        krundl_exec_options {
+            struct_size, env, workdir, uid, gid, input, input_fd, output, output_fd, error, error_fd, connect_timeout_ms,
+            rows, columns, terminal, clear_env
+        }
+        krundl_figures {
+            struct_size, uptime_ms, cpus, cpu_user_ms, cpu_system_ms, cpu_idle_ms, cpu_wait_ms, cpu_stolen_ms,
+            memory_total, memory_free, memory_available, memory_cached, load_1, load_5, load_15, processes
         }
     }
     numbers! { out,
@@ -299,7 +311,7 @@ pub fn nulls() -> Result<String> {
             (_, "krundl_status") => format!("CHECK({call} == KRUNDL_STATUS_INVALID_ARGUMENT)"),
             (_, "void") => call,
             (_, "const char *") => format!("CHECK({call} == NULL)"),
-            (_, "size_t" | "int64_t") => format!("CHECK({call} == 0)"),
+            (_, "size_t" | "int64_t" | "uint16_t") => format!("CHECK({call} == 0)"),
             (_, "bool") => format!("CHECK(!{call})"),
             ("krundl_error_errno", "int32_t") => format!("CHECK({call} == 0)"),
             (_, "int32_t") => format!("CHECK({call} == -1)"),

@@ -42,6 +42,8 @@ pub fn install(installation: &Installation) -> Result<()> {
     if !installation.prefix.is_absolute() || installation.libdir.is_absolute() {
         bail!("the prefix must be an absolute path, and the libraries' directory a relative one below it");
     }
+    // Before cargo finds out in its own words.
+    let _there = cc()?;
     let built = build(installation.debug)?;
     let version = env!("CARGO_PKG_VERSION");
     let lib = installation.place(&installation.libdir)?;

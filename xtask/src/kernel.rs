@@ -31,6 +31,8 @@ const HEADER: (&str, &str) = ("/usr/include/gelf.h", "libelf-dev");
 
 /// The directory that holds `vmlinux`, `config` and `SHA256SUMS`, built if the cache lacks it.
 pub fn kernel(cache: &Cache) -> Result<PathBuf> {
+    // Before anything is fetched.
+    install_what_is_missing()?;
     let source = Source::of_debian(cache)?;
     let inputs = fingerprint(source.inputs()?.iter().map(Vec::as_slice));
     cache.entry(&format!("kernel/{}-{inputs}", source.release), |dir| source.build(dir))

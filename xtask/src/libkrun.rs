@@ -56,6 +56,7 @@ pub fn libkrun(cache: &Cache, release: &str, features: &[&str]) -> Result<PathBu
     let inputs = fingerprint([RECIPE.as_bytes(), manifest.as_bytes(), &lock, &compiler]);
     let name = if features.is_empty() { "none".to_owned() } else { features.join("-") };
     cache.entry(&format!("libkrun/{release}-{name}-{inputs}"), |dir| {
+        ensure_c_compiler()?;
         let init = WITHOUT_INIT.contains(&release).then(|| init_binary(cache)).transpose()?;
         let source = dir.join("source");
         write_crate(&source, &manifest)?;

@@ -38,9 +38,10 @@ enum Task {
         /// Only the C ABI: C, C++ and Go
         #[arg(long)]
         ffi: bool,
-        /// Only the packages for distributions, each installed into a bare Debian
-        #[arg(long, conflicts_with_all = ["guests", "python", "ffi"])]
-        packaging: bool,
+        /// Only what is packed, and of that only the parts with this in their names: crate, distributions, fresh, wheels
+        #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "",
+              conflicts_with_all = ["guests", "python", "ffi", "smolvm"])]
+        packaging: Option<String>,
     },
     /// Measure what krundl costs, beside C programs that do the same by hand
     Bench {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::project::{self, cargo, run};
-use crate::{Cache, Lab, busybox_root, firmware, kernel, libkrun};
+use crate::{Cache, Lab, busybox_root, debian, firmware, kernel, libkrun};
 
 /// The releases whose guests are booted in every run.
 const RELEASES: &[&str] = &["1.18.0", "1.19.2", "1.19.7"];
@@ -25,6 +25,22 @@ const PERMITTED: &str = include_str!("../../tests/permitted-skips.txt");
 /// Crates without which krundl must build.
 const UNWANTED: &[&str] = &["bindgen", "clang-sys", "pkg-config", "krun-sys", "libkrun", "libkrun-sys"];
 
+/// What all of it takes, and the Debian packages that bring it.
+const PROGRAMS: [(&str, &str); 4] =
+    [("cc", "gcc libc6-dev"), ("python3", "python3 python3-pip"), Lab::PROGRAM, ("qemu-img", "qemu-utils")];
+/// What the tests of the faces and the packages take besides.
+const FURTHER_PROGRAMS: [(&str, &str); 9] = [
+    ("c++", "g++ libc6-dev"),
+    ("clang", "clang"),
+    ("pkg-config", "pkg-config"),
+    ("dpkg-shlibdeps", "dpkg-dev"),
+    ("go", "golang-go"),
+    ("lintian", "lintian"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("rpm", "rpm"),
+    ("valgrind", "valgrind libc6-dbg"),
+];
+
 /// What is run.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -36,8 +52,8 @@ pub struct Selection {
     pub python: bool,
     /// Only the C ABI: C, C++ and Go.
     pub ffi: bool,
-    /// Only the packages.
-    pub packaging: bool,
+    /// Only what is packed, and of that only the parts with this in their names.
+    pub packaging: Option<String>,
     /// Only SmolVM with krundl behind its libkrun backend.
     pub smolvm: bool,
 }
@@ -53,8 +69,8 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         eprintln!("\n==> C, C++ and Go passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
-    if selection.packaging {
-        packages(cache, selection.full)?;
+    if let Some(filter) = &selection.packaging {
+        packages(cache, filter, selection.full)?;
         eprintln!("\n==> the packages passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
@@ -68,6 +84,8 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         eprintln!("\n==> SmolVM passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
+    let programs = [&PROGRAMS[..], if selection.guests.is_none() { &FURTHER_PROGRAMS } else { &[] }].concat();
+    debian::require(&programs)?;
     let skips = Skips::new()?;
     if selection.guests.is_none() {
         without_guests(&skips)?;
@@ -75,7 +93,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         crate::ffi::test(cache)?;
         step("the Python package (about 4 minutes, and 4 more the first time)");
         crate::python::test(cache, selection.full)?;
-        packages(cache, selection.full)?;
+        packages(cache, "", selection.full)?;
         step("SmolVM (about 5 minutes)");
         crate::smolvm::test(cache)?;
         real_libraries(cache, selection.full)?;
@@ -90,13 +108,25 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     Ok(())
 }
 
-fn packages(cache: &Cache, full: bool) -> Result<()> {
-    step("packages for distributions (about 3 minutes, and 4 more the first time)");
-    crate::package::crates::test(cache, full)?;
-    crate::package::test::test(cache)?;
-    if full {
+/// What is packed, as its users get it; of that only the parts with this in their names.
+fn packages(cache: &Cache, filter: &str, full: bool) -> Result<()> {
+    use crate::package::{crates, fresh, test, wheels};
+    let is_wanted = |name: &str| name.contains(filter);
+    if is_wanted("crate") {
+        step("the crate (2 minutes)");
+        crates::test(cache, full)?;
+    }
+    if is_wanted("distributions") {
+        step("packages for distributions (about 3 minutes, and 4 more the first time)");
+        test::test(cache)?;
+    }
+    if is_wanted("fresh") {
+        step("a fresh machine, for somebody who may install nothing");
+        fresh::test(cache)?;
+    }
+    if is_wanted("wheels") && (full || !filter.is_empty()) {
         step("wheels with libkrun and a kernel, and a guest with them");
-        let wheels = crate::package::wheels::build(cache)?;
+        let wheels = wheels::build(cache)?;
         crate::python::Package::build(cache)?.bundled(cache, &wheels)?;
     }
     Ok(())
@@ -162,7 +192,9 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
     let firmware = firmware(cache)?;
     let kernel = kernel(cache)?;
     // Makes a disk image of another format.
-    crate::debian::program("qemu-img", "qemu-utils")?;
+    debian::program("qemu-img", "qemu-utils")?;
+    // Serves networks of guests.
+    debian::program("passt", "passt")?;
     let skips_dir = skips.file.parent().context("the file of skipped tests lies nowhere")?;
     // A lab that hangs is tried once more, so it had better not hold everything; with a filter there is little to hold.
     let parts = if selection.guests.as_ref().is_some_and(|filter| !filter.is_empty()) { 1 } else { PARTS };

@@ -7,12 +7,13 @@ use crate::doctor::compare::Comparison;
 use crate::symbols::{Function, Operation};
 
 /// Every ability, for a library whose functions may mean anything.
-const ABILITIES: [Id; 11] = [
+const ABILITIES: [Id; 12] = [
     Id::Mounts,
     Id::MountsReadOnly,
     Id::MountsOwnership,
     Id::MountsOverlay,
     Id::Readiness,
+    Id::Control,
     Id::Console,
     Id::OwnKernel,
     Id::Disks,
@@ -61,6 +62,13 @@ pub(super) fn all(capabilities: &Capabilities) -> Vec<Check> {
             function: F::krun_add_vsock_port,
             can: "the guest can say that it is up, over vsock",
             cannot: "whether the guest is up, and how its workload ended, cannot be told",
+            lacking: Status::Warn,
+        }),
+        of(Ability {
+            id: Id::Control,
+            function: F::krun_add_vsock_port2,
+            can: "the host can connect into a guest, whose vsock address (CID) is always 3",
+            cannot: "the host cannot connect into a guest: no further commands, no figures",
             lacking: Status::Warn,
         }),
         of(Ability {

@@ -89,6 +89,9 @@ fn files(dir: &Path) {
     }
     fs::write(files.join("file"), vec![0; 1 << 20]).expect("a file written");
     crate::root::fill(&files.join("root"));
+    for name in ["passt", "passt-fails"] {
+        crate::FakePasst::new(&files, name);
+    }
 }
 
 /// Builds what the file describes and returns where it is.

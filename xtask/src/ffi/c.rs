@@ -11,7 +11,7 @@ use crate::debian;
 
 const WARNINGS: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 /// Everything is checked by all of these programs.
-const PROGRAMS: &[&str] = &["cases", "errors", "builder", "inspect", "nulls", "vm", "threads", "fork"];
+const PROGRAMS: &[&str] = &["cases", "errors", "builder", "inspect", "nulls", "vm", "control", "threads", "fork"];
 
 pub(super) fn test(stage: &Stage) -> Result<()> {
     for (program, package) in [("gcc", "gcc"), ("g++", "g++"), ("clang", "clang"), ("pkg-config", "pkg-config")] {

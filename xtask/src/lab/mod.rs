@@ -160,11 +160,14 @@ impl Lab {
         self
     }
 
+    /// What emulates the machine, and the Debian package that brings it.
+    pub const PROGRAM: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
+
     /// Runs a command: the program (looked up in PATH) and its arguments.
     pub fn run(&self, command: &[OsString]) -> Result<LabResult> {
         let job = self.job(command)?;
         let plan = Plan {
-            qemu: debian::program("qemu-system-x86_64", "qemu-system-x86")?,
+            qemu: debian::program(Lab::PROGRAM.0, Lab::PROGRAM.1)?,
             parts: parts::parts(&self.cache)?,
             cpus: self.cpus,
             memory_mib: self.memory_mib,

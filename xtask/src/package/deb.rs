@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use krundl::capi::ABI_VERSION;
 
 use super::{dir, empty, files, source_date, stage};
-use crate::command::{find_program, output};
+use crate::command::output;
 use crate::{Cache, debian, project, tools};
 
 /// The packages: cargo-deb's name of what it packs, and the package's.
@@ -19,10 +19,7 @@ const PACKAGES: [(Option<&str>, &str); 3] =
 const LIBRARY: &str = "libkrundl1";
 
 pub(super) fn package(cache: &Cache, maintainer: Option<&str>) -> Result<Vec<PathBuf>> {
-    // It looks the dependencies up.
-    if find_program("dpkg-shlibdeps").is_none() {
-        debian::install(&["dpkg-dev"])?;
-    }
+    debian::require(&[("cc", "gcc libc6-dev"), ("strip", "binutils"), ("dpkg-shlibdeps", "dpkg-dev")])?;
     let tool = tools::DEB.program(cache)?;
     let (tree, libdir) = (dir().join("deb"), format!("lib/{}-linux-gnu", std::env::consts::ARCH));
     stage(&tree, &libdir)?;

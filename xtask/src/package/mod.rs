@@ -2,6 +2,7 @@
 
 pub mod crates;
 mod deb;
+pub mod fresh;
 mod rpm;
 pub mod test;
 pub mod third_party;

@@ -9,13 +9,14 @@ use krundl::capi::ABI_VERSION;
 
 use super::{dir, empty, files, source_date, stage};
 use crate::command::output;
-use crate::{Cache, project, tools};
+use crate::{Cache, debian, project, tools};
 
 /// The packages: cargo-generate-rpm's name of what it packs, and the package's.
 const PACKAGES: [(Option<&str>, &str); 3] =
     [(None, "krundl"), (Some("library"), "krundl-libs"), (Some("development"), "krundl-devel")];
 
 pub(super) fn package(cache: &Cache) -> Result<Vec<PathBuf>> {
+    debian::require(&[("cc", "gcc libc6-dev"), ("strip", "binutils")])?;
     let tool = tools::RPM.program(cache)?;
     let tree = dir().join("rpm");
     stage(&tree, "lib64")?;

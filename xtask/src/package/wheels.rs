@@ -28,8 +28,8 @@ pub fn build(cache: &Cache) -> Result<Vec<PathBuf>> {
     if cfg!(not(target_arch = "x86_64")) {
         bail!("these wheels are built for x86-64 only");
     }
-    let out = empty("wheels")?;
     let python = python::environment("wheels", cache, REQUIREMENTS)?.join("bin/python");
+    let out = empty("wheels")?;
     for project in [stage_libkrun(cache)?, stage_kernel(cache)?] {
         let pip = ["-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index", "-w"];
         let mut command = Command::new(&python);

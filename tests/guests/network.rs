@@ -1,0 +1,266 @@
+//! Networks of a guest: by the real passt and by a tap interface.
+//!
+//! Debian 12's passt is an early one: a client that says at once that it has nothing to say is not told of the end of the
+//! answer, so the clients here wait a little; and see `says`.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{ChildStdout, Command};
+
+use krundl::VmSpec;
+use serde_json::{Value, json};
+
+use crate::breadth::{run, spec};
+use crate::stage::{Guest, Stage};
+use crate::talk::{LONG, has_ended, process};
+
+/// An address of the host's that a guest can reach, and not the loopback's.
+const HOST: &str = "198.51.100.1";
+
+/// A network for the lab, which has none: an interface that leads nowhere, with a default route.
+fn host_network() {
+    if !Path::new("/sys/class/net/krundl0").exists() {
+        ip("link add krundl0 type dummy");
+        ip(&format!("addr add {HOST}/24 dev krundl0"));
+        ip("link set krundl0 up");
+        ip("route add default via 198.51.100.254 dev krundl0");
+    }
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split(' ')).output().expect("ip, of iproute2");
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A server that says this to everybody; returns its port.
+fn server(address: &str, says: &'static str) -> u16 {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let _ = client.write_all(says.as_bytes());
+        }
+    });
+    port
+}
+
+/// The process of each passt that runs.
+fn passts() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("passt")))
+        .collect()
+}
+
+struct Talking {
+    guest: Guest,
+    output: BufReader<ChildStdout>,
+}
+
+impl Talking {
+    fn launch(stage: &Stage, spec: &VmSpec) -> Talking {
+        let guest = stage.launch(stage.prepare(spec));
+        let output = BufReader::new(guest.vm.take_stdout().unwrap());
+        guest.vm.wait_ready(Some(LONG)).unwrap_or_else(|error| panic!("{error}"));
+        Talking { guest, output }
+    }
+
+    fn hears(&mut self, expected: &str) {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        if line.trim_end() != expected {
+            let mut errors = String::new();
+            self.guest.vm.kill().unwrap();
+            let _ = self.guest.vm.take_stderr().map(|mut stderr| stderr.read_to_string(&mut errors));
+            panic!("{line:?} instead of {expected:?}: {errors}\n{}", String::from_utf8_lossy(&self.guest.vm.log()));
+        }
+    }
+}
+
+/// What a server says to one who comes from the host.
+fn says(port: u16) -> String {
+    let started = std::time::Instant::now();
+    // passt takes a connection before it knows that nobody listens in the guest yet.
+    loop {
+        let mut said = String::new();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        // Debian 12's passt opens the way to a server that speaks first only once the client has said something.
+        stream.write_all(b"anything\n").unwrap();
+        if stream.read_to_string(&mut said).is_ok_and(|length| length > 0) || started.elapsed() > LONG {
+            return said;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+fn both_ways(stage: &Stage, fields: &Value) {
+    host_network();
+    let (reached, hidden) = (server(HOST, "of the host\n"), server("127.0.0.1", "of the host's loopback\n"));
+    let script = format!(
+        "ip -4 addr show dev eth0 | grep -c 'inet 10.0.2.15/24'
+         cat /etc/resolv.conf
+         sleep 1 | nc {HOST} {reached}
+         sleep 3 | nc 10.0.2.2 {hidden} & tries=$!
+         sleep 3; kill $tries 2> /dev/null && echo hidden
+         nc -u -l -p 5353 > /tmp/heard &
+         echo ready
+         echo of the guest | nc -l -p 80 > /dev/null
+         while ! grep -s through /tmp/heard; do sleep 0.1; done
+         exit 7"
+    );
+    for (loopback, expected) in [(false, "hidden"), (true, "of the host's loopback")] {
+        let root = json!({"dir": stage.own_root_named(if loopback { "open" } else { "closed" })});
+        let ports = json!([{"guest": 80}, {"guest": 5353, "protocol": "udp"}]);
+        let mut all = json!({
+            "root": root,
+            "nics": [{"passt": {"ports": ports, "host_loopback": loopback}, "dns": ["192.0.2.53"]}],
+        });
+        all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let mut guest = Talking::launch(stage, &spec(stage, &script, all));
+        for line in ["1", "nameserver 192.0.2.53", "of the host", expected, "ready"] {
+            guest.hears(line);
+        }
+        let ports = guest.guest.vm.ports();
+        assert_eq!(says(ports[0].host), "of the guest\n");
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // A datagram may come before somebody listens there.
+        std::thread::spawn(move || {
+            for _ in 0..50 {
+                let _ = socket.send_to(b"through\n", ("127.0.0.1", ports[1].host));
+                std::thread::sleep(std::time::Duration::from_millis(200));
+            }
+        });
+        guest.hears("through");
+        assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
+        assert_eq!(passts(), [0; 0], "it ends with the VM");
+    }
+}
+
+pub fn passt_leads_both_ways_and_hides_the_hosts_loopback(stage: &Stage) {
+    both_ways(stage, &json!({}));
+}
+
+pub fn passt_leads_both_ways_with_a_kernel_of_our_own(stage: &Stage) {
+    both_ways(stage, &json!({"kernel": {"path": stage.kernel}}));
+}
+
+/// By the real passt's DHCP server, into a root that is read-only and has an /etc/resolv.conf that leads nowhere.
+pub fn the_guest_asks_passt_for_its_address(stage: &Stage) {
+    host_network();
+    let root = stage.own_root();
+    std::os::unix::fs::symlink("../nowhere/resolv.conf", root.join("etc/resolv.conf")).unwrap();
+    let reached = server(HOST, "of the host\n");
+    let script = format!(
+        "ip -4 addr show dev eth0 | grep -c 'inet 192.0.2.77/26'
+         ip route | grep -c 'default via 192.0.2.65'
+         cat /etc/resolv.conf
+         sleep 1 | nc {HOST} {reached}; exit 5"
+    );
+    let nic = json!({"passt": {}, "dhcp": true, "address": "192.0.2.77/26", "dns": ["192.0.2.53"]});
+    let fields = |nics: Value| json!({"root": {"dir": root, "read_only": true}, "nics": nics});
+    let expected = "1\n1\nnameserver 192.0.2.53\nof the host\n".to_owned();
+    assert_eq!(run(stage, &spec(stage, &script, fields(json!([nic])))), (expected, 5));
+    assert!(fs::symlink_metadata(root.join("etc/resolv.conf")).unwrap().is_symlink(), "the root stays as it is");
+}
+
+pub fn two_guests_of_one_spec_have_a_port_each_and_nothing_is_left_of_one_that_is_killed(stage: &Stage) {
+    host_network();
+    let script = "echo ready; while true; do echo of the guest | nc -l -p 80 > /dev/null; done";
+    let nics = json!([{"passt": {"ports": [{"guest": 80}]}, "dns": []}]);
+    let spec = spec(stage, script, json!({"nics": nics}));
+    let mut guests = [Talking::launch(stage, &spec), Talking::launch(stage, &spec)];
+    guests.iter_mut().for_each(|guest| guest.hears("ready"));
+    let at = |guest: &Talking| guest.guest.vm.ports()[0].host;
+    assert_ne!(at(&guests[0]), at(&guests[1]));
+    for guest in &guests {
+        assert_eq!(says(at(guest)), "of the guest\n");
+    }
+    assert_eq!(passts().len(), 2);
+    let [one, other] = guests;
+    let port = at(&one);
+    let pid = one.guest.vm.detach();
+    let ended = process(pid);
+    // SAFETY: our own child.
+    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
+    while !has_ended(&ended) || passts().len() > 1 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    TcpListener::bind(("127.0.0.1", port)).expect("its port is free");
+    assert_eq!(says(at(&other)), "of the guest\n", "the other one goes on");
+}
+
+/// As krundl is used from a shell, and killed together with its VM.
+pub fn nothing_is_left_of_a_network_when_krundl_and_the_vm_are_killed(stage: &Stage) {
+    host_network();
+    let mut krundl = stage.krundl(&["--net", "passt", "-p", "80"], &stage.own_root(), &["sleep", "1000"]);
+    let mut krundl = krundl.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(krundl.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("krundl: tcp port 80 of the guest is 127.0.0.1:"), "{line}");
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", krundl.id())).unwrap();
+    let vmm: i32 = children.trim().parse().expect("one child");
+    assert_eq!(passts().len(), 1);
+    // SAFETY: our own processes.
+    unsafe {
+        libc::kill(krundl.id().cast_signed(), libc::SIGKILL);
+        libc::kill(vmm, libc::SIGKILL);
+    }
+    krundl.wait().unwrap();
+    while !passts().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+pub fn a_passt_without_a_way_out_says_so(stage: &Stage) {
+    if Path::new("/sys/class/net/krundl0").exists() {
+        ip("link del krundl0");
+    }
+    let spec = spec(stage, "true", json!({"nics": [{"passt": {"ports": [{"guest": 80}]}}]}));
+    let error = krundl::launch(stage.prepare(&spec), krundl::LaunchOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("passt exited with status 1 before it served; its words:"), "{error}");
+    host_network();
+}
+
+pub fn a_tap_interface_leads_both_ways(stage: &Stage) {
+    ip("tuntap add dev krundltap0 mode tap");
+    ip("addr add 192.0.2.1/24 dev krundltap0");
+    ip("link set krundltap0 up");
+    let reached = server("192.0.2.1", "of the host\n");
+    let script = format!("sleep 1 | nc 192.0.2.1 {reached}; echo ready; echo of the guest | nc -l -p 80; exit 7");
+    let nic = json!({"tap": "krundltap0", "address": "192.0.2.2/24", "gateway": "192.0.2.1"});
+    let mut guest = Talking::launch(stage, &spec(stage, &script, json!({"nics": [nic]})));
+    guest.hears("of the host");
+    guest.hears("ready");
+    let mut tries = 0;
+    let said = loop {
+        let mut said = String::new();
+        match TcpStream::connect(("192.0.2.2", 80)).and_then(|mut stream| stream.read_to_string(&mut said)) {
+            Ok(_) => break said,
+            Err(error) if tries > 50 => panic!("{error}"),
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(100)),
+        }
+        tries += 1;
+    };
+    assert_eq!(said, "of the guest\n");
+    assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
+    ip("link del krundltap0");
+}
+
+/// Nobody answers: that ends the VM with the reason, or is said where the card is optional.
+pub fn a_card_without_a_dhcp_server_ends_the_vm_unless_it_is_optional(stage: &Stage) {
+    ip("tuntap add dev krundltap1 mode tap");
+    ip("link set krundltap1 up");
+    let spec = |optional: bool| {
+        let nic = json!({"tap": "krundltap1", "dhcp": true, "optional": optional});
+        spec(stage, "echo ran", json!({"nics": [nic]}))
+    };
+    let guest = stage.launch(stage.prepare(&spec(false)));
+    let error = guest.vm.wait().unwrap_err().to_string();
+    assert!(error.contains("network card nics[0] (eth0): DHCP: no server answered within 20 s"), "{error}");
+    let (said, status) = run(stage, &spec(true));
+    assert!(said.starts_with("ran\n") && said.contains("no server answered") && status == 0, "{said}");
+    ip("link del krundltap1");
+}
