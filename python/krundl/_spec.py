@@ -292,7 +292,7 @@ class Passt(Data):
     """Whether the guest reaches what listens on this host's loopback (127.0.0.1), at the gateway's address."""
     ports: list[Forward] = field(default_factory=list)
     """Ports of the host that lead to ports of the guest. No other port of the guest is open on the host."""
-    program: str | None = None
+    program: HostPath | None = None
     """The program; searched in `PATH` where absent."""
 
     _nested = {

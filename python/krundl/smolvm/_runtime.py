@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -166,7 +165,6 @@ def _spec(context: Context, info: Info, log: Path) -> dict[str, Any]:
         socket=socket,
         listeners={} if socket is None else listeners(socket),
         kernel=os.environ.get(KERNEL) or None,
-        system=platform.system(),
     )
 
 
