@@ -369,6 +369,12 @@ typedef int32_t krundl_stream;
 typedef struct krundl_error krundl_error;
 
 /**
+ * A command in a guest. Data flows while somebody waits for it. Any thread may call anything at any time, but
+ * krundl_exec_free.
+ */
+typedef struct krundl_exec krundl_exec;
+
+/**
  * What files say about themselves that were read and not opened: an item for each architecture in each of them, and
  * one for each file that could not be read. It does not change, so any thread may ask it.
  */
@@ -670,6 +676,147 @@ typedef struct krundl_launch_options {
      */
     bool new_session;
 } krundl_launch_options;
+
+/**
+ * How a command is run. Zeroes are the defaults: `krundl_exec_options options = {.struct_size = sizeof options};`.
+ * Descriptors are copied and stay the caller's.
+ */
+typedef struct krundl_exec_options {
+    /**
+     * sizeof(krundl_exec_options), so that fields can be added.
+     */
+    size_t struct_size;
+    /**
+     * Variables, each NAME=value, up to a NULL; on top of the workload's. NULL for none.
+     */
+    const char *const *env;
+    /**
+     * The working directory in the guest; NULL for the workload's.
+     */
+    const char *workdir;
+    /**
+     * The user that it runs as.
+     */
+    uint32_t uid;
+    /**
+     * The group; 0 for a user other than 0: that of the user in the guest's /etc/passwd.
+     */
+    uint32_t gid;
+    /**
+     * Standard input: KRUNDL_STREAM_INHERIT, _NULL or _DESCRIPTOR.
+     */
+    int32_t input;
+    /**
+     * Its descriptor.
+     */
+    int32_t input_fd;
+    /**
+     * Standard output: the same.
+     */
+    int32_t output;
+    /**
+     * Its descriptor.
+     */
+    int32_t output_fd;
+    /**
+     * Standard error: the same.
+     */
+    int32_t error;
+    /**
+     * Its descriptor.
+     */
+    int32_t error_fd;
+    /**
+     * How long a guest that does not answer yet is waited for, in milliseconds; 0: 10 seconds.
+     */
+    uint64_t connect_timeout_ms;
+    /**
+     * The lines of its terminal.
+     */
+    uint16_t rows;
+    /**
+     * The characters in each.
+     */
+    uint16_t columns;
+    /**
+     * Whether it has a terminal of its own, of that size, instead of three streams: output and errors are one.
+     */
+    bool terminal;
+    /**
+     * Whether its environment has those variables alone.
+     */
+    bool clear_env;
+} krundl_exec_options;
+
+/**
+ * A guest's figures at one moment; one that its kernel does not have is 0.
+ */
+typedef struct krundl_figures {
+    /**
+     * sizeof(krundl_figures), so that fields can be added.
+     */
+    size_t struct_size;
+    /**
+     * Since the guest's kernel started, in milliseconds.
+     */
+    uint64_t uptime_ms;
+    /**
+     * Processors that are running.
+     */
+    uint64_t cpus;
+    /**
+     * Their time in programs since then, in milliseconds, all together.
+     */
+    uint64_t cpu_user_ms;
+    /**
+     * In the kernel.
+     */
+    uint64_t cpu_system_ms;
+    /**
+     * With nothing to do.
+     */
+    uint64_t cpu_idle_ms;
+    /**
+     * With nothing to do but to wait for a disk.
+     */
+    uint64_t cpu_wait_ms;
+    /**
+     * Taken away by the host, as far as it says so.
+     */
+    uint64_t cpu_stolen_ms;
+    /**
+     * Memory that the guest's kernel has to give, in bytes.
+     */
+    uint64_t memory_total;
+    /**
+     * In use for nothing.
+     */
+    uint64_t memory_free;
+    /**
+     * What programs could still get, by the kernel's estimate.
+     */
+    uint64_t memory_available;
+    /**
+     * Files kept in memory.
+     */
+    uint64_t memory_cached;
+    /**
+     * Processes that run or wait for a disk, on average over a minute.
+     */
+    double load_1;
+    /**
+     * Over 5 minutes.
+     */
+    double load_5;
+    /**
+     * Over 15 minutes.
+     */
+    double load_15;
+    /**
+     * Processes that there are.
+     */
+    uint64_t processes;
+} krundl_figures;
 
 /**
  * What the doctor is to find out. Zeroes are the defaults: `krundl_doctor_options options = {.struct_size = sizeof
@@ -2095,6 +2242,120 @@ krundl_status krundl_vm_stop(const struct krundl_vm *vm,
  * Threads: any. Cannot fail.
  */
 const char *krundl_vm_exit_text(const struct krundl_vm *vm);
+
+/**
+ * Gives the VM a control port: the way for further commands, figures and the request to end, from libkrun 1.10.0 on.
+ * Whoever can connect to its socket can do anything in the guest.
+ *
+ * spec: not NULL. socket: its path, at most 107 bytes, in a directory with mode 0700; NULL: in a directory that krundl
+ * makes for this VM alone, where krundl_vm_control finds it.
+ *
+ * Threads: any, one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT.
+ */
+krundl_status krundl_spec_set_control(struct krundl_spec *spec, const char *socket);
+
+/**
+ * The path of the control port's socket; NULL for NULL, and where the spec has none. It lives as long as the handle.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_vm_control(const struct krundl_vm *vm);
+
+/**
+ * Starts a command in a running guest. That its program is not there, or cannot be executed, is no failure but how it
+ * ended: krundl_exec_wait says KRUNDL_EXIT_NOT_EXECUTED.
+ *
+ * guest: the VM's name (krundl run --name), or the path of its control socket, with a slash (krundl_vm_control); not
+ * NULL. path: the program, in the guest; a name is searched in the PATH of its environment; not NULL. args: its
+ * arguments without its own name, up to a NULL; may be NULL. options: may be NULL. out: gets the command, which is the
+ * caller's, to be freed with krundl_exec_free. error: may be NULL; gets the failure, which is the caller's, to be freed
+ * with krundl_error_free, or NULL.
+ *
+ * Threads: any. Errors: KRUNDL_STATUS_CONTROL_LOST; KRUNDL_STATUS_GUEST_SETUP when the guest cannot prepare it (working
+ * directory, user, terminal); KRUNDL_STATUS_OS, KRUNDL_STATUS_INVALID_ARGUMENT.
+ */
+krundl_status krundl_exec_new(const char *guest,
+                              const char *path,
+                              const char *const *args,
+                              const struct krundl_exec_options *options,
+                              struct krundl_exec **out,
+                              struct krundl_error **error);
+
+/**
+ * Frees the command; if it still runs, the guest kills it with its process group. exec: may be NULL.
+ *
+ * Threads: any, one that no other one uses it with.
+ */
+void krundl_exec_free(struct krundl_exec *exec);
+
+/**
+ * The command's number in the guest; 0 for NULL, and where it was not executed.
+ *
+ * Threads: any. Cannot fail.
+ */
+int64_t krundl_exec_pid(const struct krundl_exec *exec);
+
+/**
+ * Waits until the command has ended and everything that it wrote is where it belongs, and says how. When the time is
+ * over, that is no failure: kind is KRUNDL_EXIT_RUNNING. Its streams flow meanwhile; writing to one whose reader has
+ * gone raises SIGPIPE, as it does everywhere.
+ *
+ * exec: not NULL. timeout_ms: how long, in milliseconds; negative: without end; 0: not at all. kind: may be NULL; gets
+ * how it ended. status: may be NULL; gets the status as a shell would put it, -1 while it runs. error: may be NULL; gets
+ * the failure, which is the caller's, to be freed with krundl_error_free, or NULL.
+ *
+ * Threads: any, also at the same time. It can be asked again afterwards. Errors: KRUNDL_STATUS_CONTROL_LOST when the
+ * guest or its VM ends first; KRUNDL_STATUS_OS, KRUNDL_STATUS_INVALID_ARGUMENT.
+ */
+krundl_status krundl_exec_wait(const struct krundl_exec *exec,
+                               int64_t timeout_ms,
+                               krundl_exit *kind,
+                               int32_t *status,
+                               struct krundl_error **error);
+
+/**
+ * How the command ended, in words; NULL for NULL, and before krundl_exec_wait has told. It lives as long as the handle.
+ *
+ * Threads: any. Cannot fail.
+ */
+const char *krundl_exec_exit_text(const struct krundl_exec *exec);
+
+/**
+ * Sends a signal, by Linux's number, to the command and its process group. Nothing for NULL, or when it has ended.
+ *
+ * Threads: any, also while others wait. Cannot fail.
+ */
+void krundl_exec_signal(const struct krundl_exec *exec, int32_t number);
+
+/**
+ * Tells the command's terminal its size. Nothing for NULL, or when it has ended.
+ *
+ * Threads: any, also while others wait. Cannot fail.
+ */
+void krundl_exec_resize(const struct krundl_exec *exec, uint16_t rows, uint16_t columns);
+
+/**
+ * A guest's figures.
+ *
+ * guest: as for krundl_exec_new. timeout_ms: how long a guest that does not answer yet is waited for, in milliseconds; not
+ * at all where negative. out: not NULL, with its struct_size set; gets them. error: may be NULL; gets the failure, which
+ * is the caller's, to be freed with krundl_error_free, or NULL.
+ *
+ * Threads: any. Errors: KRUNDL_STATUS_CONTROL_LOST, KRUNDL_STATUS_INVALID_ARGUMENT.
+ */
+krundl_status krundl_guest_figures(const char *guest,
+                                   int64_t timeout_ms,
+                                   struct krundl_figures *out,
+                                   struct krundl_error **error);
+
+/**
+ * Asks the workload of a guest to end: it gets SIGTERM, and whoever launched the VM hears what it made of that.
+ *
+ * guest, timeout_ms, error: as for krundl_guest_figures.
+ *
+ * Threads: any. Errors: KRUNDL_STATUS_CONTROL_LOST, KRUNDL_STATUS_INVALID_ARGUMENT.
+ */
+krundl_status krundl_guest_terminate(const char *guest, int64_t timeout_ms, struct krundl_error **error);
 
 /**
  * Finds out what this machine's libkrun can do, whether a VM could run here, what is in the way and what would mend

@@ -104,7 +104,7 @@ static void every_setter_sets_its_field(void) {
               "\"mac\":null,\"features\":null,\"address\":\"192.0.2.7/24\",\"gateway\":\"192.0.2.1\","
               "\"dns\":[\"192.0.2.53\",\"fd00::53\"],\"dhcp\":false,\"optional\":false}]");
     OK(krundl_spec_add_vsock_port(spec, 7, "/v", true));
-    has(spec, "\"vsock\":{\"ports\":[{\"port\":7,\"path\":\"/v\",\"listen\":true}]}");
+    has(spec, "\"vsock\":{\"cid\":null,\"ports\":[{\"port\":7,\"path\":\"/v\",\"listen\":true}]}");
     OK(krundl_spec_set_console_file(spec, "/c"));
     has(spec, "\"console\":{\"file\":\"/c\"}");
     OK(krundl_spec_set_console_none(spec));

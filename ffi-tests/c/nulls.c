@@ -27,6 +27,15 @@ int main(void) {
     CHECK(krundl_error_problem_since(NULL, 0) == NULL);
     CHECK(krundl_error_status(NULL) == KRUNDL_STATUS_OK);
     CHECK(krundl_error_words(NULL) == NULL);
+    CHECK(krundl_exec_exit_text(NULL) == NULL);
+    krundl_exec_free(NULL);
+    CHECK(krundl_exec_new(NULL, NULL, NULL, NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    CHECK(krundl_exec_pid(NULL) == 0);
+    krundl_exec_resize(NULL, 0, 0);
+    krundl_exec_signal(NULL, 0);
+    CHECK(krundl_exec_wait(NULL, 0, NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    CHECK(krundl_guest_figures(NULL, 0, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    CHECK(krundl_guest_terminate(NULL, 0, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_inspect(NULL, NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_inspection_architecture(NULL, 0) == NULL);
     CHECK(krundl_inspection_build_id(NULL, 0) == NULL);
@@ -133,6 +142,7 @@ int main(void) {
     CHECK(krundl_spec_json(NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_console_file(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_console_none(NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    CHECK(krundl_spec_set_control(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_env(NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_exec(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_firmware(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
@@ -154,6 +164,7 @@ int main(void) {
     CHECK(krundl_spec_set_uid(NULL, 0) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_workdir(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK_TEXT(krundl_status_name(0), "ok");
+    CHECK(krundl_vm_control(NULL) == NULL);
     CHECK(krundl_vm_detach(NULL) == 0);
     CHECK(krundl_vm_exit_text(NULL) == NULL);
     krundl_vm_free(NULL);

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from krundl.smolvm import _guest
 from krundl.smolvm._process import Process
-from krundl.smolvm._runtime import listeners
+from krundl.smolvm._runtime import listeners, remove_stale
 from test_smolvm_spec import Mount
 
 ALL = "nodev\tproc\nnodev\tvirtiofs\nnodev\toverlay\n"
@@ -177,3 +177,18 @@ def test_the_hosts_sockets_are_found_by_their_names(tmp_path: Path) -> None:
         (tmp_path / "a.sock_x").touch()
         assert listeners(tmp_path / "a.sock") == {5000: tmp_path / "a.sock_5000"}
     assert listeners(tmp_path / "missing" / "a.sock") == {}
+
+
+def test_a_socket_that_is_left_over_goes_and_one_in_use_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    remove_stale(path)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(os.fspath(path))
+        one.listen()
+        remove_stale(path)
+        assert path.is_socket()
+    remove_stale(path)
+    assert not path.exists()
+    path.touch()
+    remove_stale(path)
+    assert path.is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -121,6 +122,12 @@ def test_a_version_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UnknownSmolVM, match=f"SmolVM 9.9.9 is installed, and krundl knows {KNOWN[-1]}: pip install"):
         install()
     assert not installed()
+
+
+def test_macos_is_left_to_smolvm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    with pytest.raises(UnknownSmolVM, match="gvproxy"):
+        install()
 
 
 def test_no_smolvm_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,7 @@ from typing import Any
 
 import krundl
 import pytest
-from krundl._spec import Passt
 from krundl.smolvm import vm_spec
-from krundl.smolvm._spec import PASST_NETWORK
 
 ROOTFS = Path("/images/rootfs.ext4")
 KERNEL = Path("/images/vmlinux")
@@ -155,17 +153,6 @@ def test_ssh_and_every_forward_are_ports_of_a_passt() -> None:
         ("127.0.0.1", 8080, 80),
         ("0.0.0.0", 9090, 90),
     ]
-
-
-def test_on_a_mac_gvproxy_has_addresses_of_its_own() -> None:
-    (nic,) = spec(Config(), Network(guest_ip="192.168.127.2"), system="Darwin")["nics"]
-    assert nic["gvproxy"]["ports"] == [{"host": 2200, "guest": 22, "address": "127.0.0.1"}]
-
-
-def test_the_guests_address_is_the_one_that_krundls_passt_delivers_to() -> None:
-    assert (PASST_NETWORK[0], PASST_NETWORK[1]) == ("10.0.2.15", "10.0.2.2")
-    said = Passt.__doc__ or ""
-    assert f"{PASST_NETWORK[0]}/24" in said and PASST_NETWORK[1] in said
 
 
 def test_without_a_port_for_ssh_there_is_none() -> None:

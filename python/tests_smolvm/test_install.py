@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -53,6 +54,8 @@ def installed() -> Iterator[None]:
     krundl.smolvm.install()
     yield
     krundl.smolvm.uninstall()
+    # Here, where the warnings about them are expected.
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -98,6 +98,7 @@ const NAMES: &[(i32, &CStr)] = &[
     (300, c"helper_not_found"),
     (301, c"helper_mismatch"),
     (302, c"helper_failed"),
+    (303, c"network"),
     (400, c"call"),
     (401, c"start"),
     (402, c"crashed"),

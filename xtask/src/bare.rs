@@ -98,6 +98,17 @@ impl Bare {
         Ok(())
     }
 
+    /// Puts files of this machine there, with their names, into a directory.
+    ///
+    /// # Errors
+    /// One cannot be copied.
+    pub fn put_all(&self, files: &[PathBuf], directory: &str) -> Result<()> {
+        files.iter().try_for_each(|file| {
+            let name = file.file_name().context("a file without a name")?.to_string_lossy();
+            self.put(file, &format!("{directory}/{name}"))
+        })
+    }
+
     /// Runs a line of the shell there, without a network.
     ///
     /// # Errors

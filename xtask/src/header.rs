@@ -30,6 +30,7 @@ const SOURCES: &[&str] = &[
     "plan",
     "launch",
     "vm",
+    "control",
     "doctor",
 ];
 

@@ -38,7 +38,8 @@ enum Task {
         /// Only the C ABI: C, C++ and Go
         #[arg(long)]
         ffi: bool,
-        /// Only what is packed, and of that only the parts with this in their names: crate, distributions, fresh, wheels
+        /// Only what is packed, and of that only the parts with this in their names: crate, distributions, fresh,
+        /// cargo-c, wheels
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "",
               conflicts_with_all = ["guests", "python", "ffi", "smolvm"])]
         packaging: Option<String>,
@@ -183,12 +184,12 @@ fn run(task: Task) -> Result<ExitCode> {
             }
         }
         Task::Wheels { test } => {
-            let wheels = xtask::package::wheels::build(&cache)?;
-            for file in &wheels {
-                println!("{}", file.display());
-            }
             if test {
-                xtask::python::Package::build(&cache)?.bundled(&cache, &wheels)?;
+                xtask::package::wheels::test(&cache)?;
+            } else {
+                for file in xtask::package::wheels::build(&cache)? {
+                    println!("{}", file.display());
+                }
             }
         }
         Task::Generate { check } => xtask::generate::generate(check)?,

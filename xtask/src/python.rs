@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::command::{output, with_retries};
+use crate::package::readme;
 use crate::project::{self, run};
 use crate::{Cache, Lab, busybox_root, debian, firmware, libkrun};
 
@@ -64,26 +65,27 @@ impl Package {
         Ok(package)
     }
 
-    /// Installs the wheel and the packages that go with it, into an environment that has nothing else, as
-    /// `pip install krundl[bundled]` does, and boots a guest with it where there is no libkrun and no libkrunfw.
+    /// Types what the README says into an environment that has nothing else, with the packages that go with krundl, and
+    /// boots a guest with them where there is no libkrun and no libkrunfw.
     ///
     /// # Errors
     /// It cannot be installed, or the guest did not do what it was for.
-    pub fn bundled(&self, cache: &Cache, wheels: &[PathBuf]) -> Result<()> {
+    pub fn bundled(&self, cache: &Cache) -> Result<()> {
         let dir = self.dir.join("bundled");
         let venv = dir.join("venv");
         crate::cache::remove_dir(&dir)?;
-        output(self.tool(&["-m", "venv", "--without-pip"]).arg(&venv))?;
+        output(self.tool(&["-m", "venv"]).arg(&venv))?;
         let python = venv.join("bin/python");
-        let found = dir.join("wheels");
-        std::fs::create_dir_all(&found)?;
-        let own = only(&self.dir.join("wheel"), "whl")?;
-        for wheel in wheels.iter().chain([&own]) {
-            std::fs::copy(wheel, found.join(wheel.file_name().context("a wheel without a name")?))?;
+        for command in [readme::PIP, readme::PIP_BUNDLED] {
+            eprintln!("{command}");
+            let mut shell = Command::new("sh");
+            shell.args(["-c", command]).current_dir(project::root()).env("CARGO_TARGET_DIR", self.dir.join("target"));
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let places = std::iter::once(venv.join("bin")).chain(std::env::split_paths(&path));
+            shell.env("PATH", std::env::join_paths(places)?).env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+            // What builds the wheel is fetched.
+            with_retries(command, || output(&mut shell))?;
         }
-        let mut command = self.tool(&["-m", "pip", "--quiet", "--python"]);
-        command.arg(&python).args(["install", "--no-index", "--find-links"]).arg(&found).arg("krundl[bundled]");
-        output(&mut command)?;
         let (root, shared) = (dir.join("root"), dir.join("shared"));
         busybox_root(cache, &root)?;
         std::fs::create_dir_all(&shared)?;

@@ -15,6 +15,7 @@ const PATHS: &[(&str, &str)] = &[
     ("Kernel", "path"),
     ("Disk", "path"),
     ("VsockPort", "path"),
+    ("Passt", "program"),
     ("*", "dir"),
     ("*", "initrd"),
     ("*", "firmware"),

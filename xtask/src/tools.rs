@@ -13,14 +13,18 @@ use crate::command::{output, with_retries};
 pub struct Tool {
     name: &'static str,
     version: &'static str,
+    /// Its program, of those that it has.
+    program: &'static str,
 }
 
 /// Makes Debian packages.
-pub const DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0" };
+pub const DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", program: "cargo-deb" };
+/// Builds C libraries, and installs them. Each of its releases is for one of cargo's.
+pub const C: Tool = Tool { name: "cargo-c", version: "0.10.24+cargo-0.98.0", program: "cargo-cinstall" };
 /// Checks licences, sources and crates that are not wanted.
-pub const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+pub const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", program: "cargo-deny" };
 /// Makes RPM packages.
-pub const RPM: Tool = Tool { name: "cargo-generate-rpm", version: "0.21.1" };
+pub const RPM: Tool = Tool { name: "cargo-generate-rpm", version: "0.21.1", program: "cargo-generate-rpm" };
 
 impl Tool {
     /// The tool's program, built if the cache lacks it.
@@ -28,7 +32,7 @@ impl Tool {
     /// # Errors
     /// What could not be fetched or built.
     pub fn program(self, cache: &Cache) -> Result<PathBuf> {
-        let Tool { name, version } = self;
+        let Tool { name, version, program } = self;
         let dir = cache.entry(&format!("tools/{name}-{version}-{}", std::env::consts::ARCH), |dir| {
             eprintln!("building {name} {version} (minutes, once) ...");
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -41,7 +45,7 @@ impl Tool {
             command.env_remove("CARGO_TARGET_DIR").current_dir(dir);
             with_retries(&format!("building {name}"), || output(&mut command)).map(drop)
         })?;
-        let program = dir.join("bin").join(name);
+        let program = dir.join("bin").join(program);
         if !program.is_file() {
             bail!("{name} was built, but {} is not there", program.display());
         }

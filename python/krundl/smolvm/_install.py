@@ -20,7 +20,7 @@ KNOWN = ("0.0.36",)
 
 
 class UnknownSmolVM(ImportError):
-    """SmolVM is missing, or one that krundl does not know."""
+    """SmolVM is missing, or one that krundl does not know, or on a system where krundl does less than SmolVM itself."""
 
 
 # What is replaced, and the parameters that it must have, if it is called: where, name, parameters.
@@ -46,11 +46,16 @@ def install(*, any_version: bool = False) -> None:
     """Puts krundl behind SmolVM's libkrun backend, in this process. Other backends stay as they are. Doing it again does
     nothing.
 
-    Raises UnknownSmolVM where SmolVM is missing, is a version that krundl does not know, or is not put together as that
+    Raises UnknownSmolVM on other systems than Linux, and where SmolVM is missing, is a version that krundl does not know, or is not put together as that
     version. With `any_version` another version is tried, as long as it is put together alike.
     """
     if _originals:
         return
+    if platform.system() != "Linux":
+        raise UnknownSmolVM(
+            "krundl.smolvm is for Linux: elsewhere SmolVM's own libkrun backend brings a network by gvproxy, which krundl "
+            "does not start"
+        )
     version = _version()
     if version not in KNOWN and not any_version:
         raise UnknownSmolVM(
@@ -137,16 +142,15 @@ def _replacements(originals: dict[tuple[str, str], Any]) -> dict[tuple[str, str]
 
 
 def _addresses(original: dict[str, tuple[str, str, str]]) -> dict[str, tuple[str, str, str]]:
-    """What SmolVM writes down for a new VM and puts on its kernel's command line: gvproxy's on macOS, as before."""
-    return original if platform.system() == "Darwin" else {**original, "libkrun": PASST_NETWORK}
+    """What SmolVM writes down for a new VM, and puts on its kernel's command line."""
+    return {**original, "libkrun": PASST_NETWORK}
 
 
 # Availability and doctor.
 
 
 def _verdict() -> _judge.Verdict:
-    system = platform.system()
-    return _judge.verdict(_judge.look(system=system), system=system)
+    return _judge.verdict(_judge.look())
 
 
 def _is_available() -> bool:
@@ -162,7 +166,7 @@ def _libkrun_status() -> Any:
 
 
 # What SmolVM judges by itself for libkrun, and krundl knows better.
-_JUDGED_HERE = frozenset({_judge.LIBRARY, "kvm", "gvproxy", "hypervisor-entitlement"})
+_JUDGED_HERE = frozenset({_judge.LIBRARY, "kvm"})
 
 
 def _doctor_report(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -172,10 +176,9 @@ def _doctor_report(original: Callable[..., Any]) -> Callable[..., Any]:
         if report.backend_resolved != "libkrun":
             return report
         doctor = import_module("smolvm.host.doctor")
-        system = platform.system()
         checks = [
             doctor.DoctorCheck(name=finding.name, status=finding.status, detail=finding.detail, fix=finding.fix)
-            for finding in _judge.findings(_judge.look(system=system), system=system)
+            for finding in _judge.findings(_judge.look())
         ]
         checks += [check for check in report.checks if check.name not in _JUDGED_HERE]
         return doctor.DoctorReport(
@@ -309,7 +312,7 @@ def _new_ssh_client(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def new_ssh_client(self: Any, **options: Any) -> Any:
         client = original(self, **options)
-        if _on_libkrun(self) and platform.system() != "Darwin":
+        if _on_libkrun(self):
             client._tcp_port_open = lambda timeout: _guest.answers(client.host, client.port, timeout)
         return client
 

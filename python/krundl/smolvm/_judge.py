@@ -18,8 +18,8 @@ MOUNTS = "workspace-mounts"
 
 # What SmolVM's way of running a VM takes: a kernel and a disk of its own, a network card, a serial console.
 _ABILITIES = ("own_kernel", "disks", "network", "console")
-_KVM = ("kvm", "kvm.guests")
-_MAC = ("host.hypervisor", "host.entitlement")
+_PASST = "host.passt"
+_HOST = ("kvm", "kvm.guests", _PASST)
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,15 @@ class Verdict:
 # What the plan of such a VM calls, besides what every libkrun has.
 _FUNCTIONS = ("krun_set_kernel", "krun_add_disk", "krun_add_net_unixstream", "krun_add_serial_console_default")
 
-
 # Stands for all that may be shared read-only: a directory that is always there.
 _ANY_SHARE = {"host": "/", "tag": "any", "overlay": True}
 
 
-def look(*, system: str = "Linux") -> DoctorReport:
+def look() -> DoctorReport:
     """krundl's report, as far as SmolVM asks."""
     from .._api import doctor
 
-    return doctor(only=["library", *_wanted(system)], mounts=[_ANY_SHARE])
+    return doctor(only=["library", *_ABILITIES, *_HOST], mounts=[_ANY_SHARE])
 
 
 def look_at_mounts(mounts: Sequence[Mount]) -> list[Problem]:
@@ -82,14 +81,13 @@ def _for_smolvm(problem: Problem) -> Problem:
     return replace(problem, fix=problem.fix.partition(", or ")[0])
 
 
-def findings(report: DoctorReport, *, system: str = "Linux") -> list[Finding]:
+def findings(report: DoctorReport) -> list[Finding]:
     """The report in the form of SmolVM's doctor: one check that names the library, and those of krundl's own that count
     here, by their ids."""
     found = [_library(report)]
-    wanted = _wanted(system)
     for check in report.checks:
-        if check.id in wanted:
-            found.append(_finding(check, required=check.id in _required(system)))
+        if check.id in (*_ABILITIES, *_HOST):
+            found.append(_finding(check, required=check.id in (*_ABILITIES, _PASST)))
         elif check.id.startswith("library.") and check.status in ("warn", "fail", "crash") and report.library is not None:
             found.append(_finding(check, required=False))
     if report.library is not None:
@@ -97,12 +95,12 @@ def findings(report: DoctorReport, *, system: str = "Linux") -> list[Finding]:
     return found
 
 
-def verdict(report: DoctorReport, *, system: str = "Linux") -> Verdict:
+def verdict(report: DoctorReport) -> Verdict:
     """Whether libkrun is there, and whether SmolVM's VMs run with it."""
-    failed = [finding for finding in findings(report, system=system) if finding.status == "fail"]
+    failed = [finding for finding in findings(report) if finding.status == "fail"]
     if not failed:
         return Verdict(True, True, None)
-    of_the_library = [finding for finding in failed if finding.name not in _host(system)]
+    of_the_library = [finding for finding in failed if finding.name not in _HOST]
     # Without a library all the others only repeat it.
     named = failed[:1] if report.library is None else failed
     words = " ".join(_sentence(finding) for finding in named)
@@ -151,22 +149,6 @@ def _finding(check: Check, *, required: bool) -> Finding:
 
 def _detail(check: Check) -> str:
     return check.summary if check.detail is None else f"{check.summary}\n{check.detail}"
-
-
-def _wanted(system: str) -> Sequence[str]:
-    return (*_ABILITIES, *_host(system))
-
-
-def _required(system: str) -> Sequence[str]:
-    return (*_ABILITIES, _network_program(system))
-
-
-def _host(system: str) -> Sequence[str]:
-    return (*(_MAC if system == "Darwin" else _KVM), _network_program(system))
-
-
-def _network_program(system: str) -> str:
-    return "host.gvproxy" if system == "Darwin" else "host.passt"
 
 
 def _sentence(finding: Finding) -> str:

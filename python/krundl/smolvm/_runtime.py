@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
@@ -138,12 +138,12 @@ def socket_of(context: Context, info: Info) -> Path | None:
     return Path(vsock.uds_path) if vsock.uds_path else context.socket_dir / f"vsock-{info.vm_id}.sock"
 
 
-def listeners(socket: Path) -> dict[int, Path]:
+def listeners(agent: Path) -> dict[int, Path]:
     """The sockets of the host that the guest may reach, named as Firecracker has it: the agent's socket, `_`, the port."""
     found = {}
-    name = re.compile(re.escape(socket.name) + r"_([0-9]{1,10})\Z")
-    if socket.parent.is_dir():
-        for path in socket.parent.iterdir():
+    name = re.compile(re.escape(agent.name) + r"_([0-9]{1,10})\Z")
+    if agent.parent.is_dir():
+        for path in agent.parent.iterdir():
             match = name.match(path.name)
             if match and path.is_socket():
                 found[int(match.group(1))] = path
@@ -151,9 +151,9 @@ def listeners(socket: Path) -> dict[int, Path]:
 
 
 def _spec(context: Context, info: Info, log: Path) -> dict[str, Any]:
-    socket = socket_of(context, info)
-    if socket is not None:
-        socket.parent.mkdir(parents=True, exist_ok=True)
+    agent = socket_of(context, info)
+    if agent is not None:
+        agent.parent.mkdir(parents=True, exist_ok=True)
         _remove_socket(context, info)
         cid = info.config.vsock.guest_cid if info.config.vsock is not None else 3
         if cid != 3:
@@ -163,10 +163,9 @@ def _spec(context: Context, info: Info, log: Path) -> dict[str, Any]:
         info.network,
         cmdline=context.resolve_boot_args(info),
         log=log,
-        socket=socket,
-        listeners={} if socket is None else listeners(socket),
+        socket=agent,
+        listeners={} if agent is None else listeners(agent),
         kernel=os.environ.get(KERNEL) or None,
-        system=platform.system(),
     )
 
 
@@ -246,7 +245,20 @@ def _terminate(pid: int) -> None:
 
 
 def _remove_socket(context: Context, info: Info) -> None:
-    """libkrun makes the agent's socket and leaves it."""
-    socket = socket_of(context, info)
-    if socket is not None and socket.is_socket():
-        socket.unlink(missing_ok=True)
+    agent = socket_of(context, info)
+    if agent is not None:
+        remove_stale(agent)
+
+
+def remove_stale(path: Path) -> None:
+    """Removes the socket that libkrun makes and leaves; one on which somebody listens stays, and is refused by name."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            # Whatever it is, it is not known to be left over.
+            pass

@@ -114,18 +114,17 @@ def vm_spec(
     socket: str | Path | None = None,
     listeners: Mapping[int, str | Path] | None = None,
     kernel: str | Path | None = None,
-    system: str = "Linux",
 ) -> dict[str, Any]:
     """The spec of a VM as SmolVM describes it, with the names of its JSON.
 
     `config` and `network` are those of SmolVM's VMInfo. `cmdline` is the kernel's command line as SmolVM resolves it,
     and `log` the file that gets the kernel's log. Where the config has vsock, `socket` is the socket on which the host
     reaches the guest's agent, and `listeners` are the host's own sockets by the vsock port on which the guest reaches
-    them. `kernel` is another one than the config's. `system` is the host's, as `platform.system()` names it.
+    them. `kernel` is another one than the config's.
 
     Raises InvalidSpec with all that libkrun cannot do, instead of leaving it out.
     """
-    refusals = _refusals(config, network, system)
+    refusals = _refusals(config, network)
     if refusals:
         raise InvalidSpec("; ".join(_words(refusal) for refusal in refusals), {"problems": refusals})
     spec: dict[str, Any] = {
@@ -142,7 +141,7 @@ def vm_spec(
         # libkrun's own console is hvc0: one that the command line names besides has to be made.
         spec["serial"] = {"output": _text(log)}
     if network is not None:
-        spec["nics"] = [_nic(config, network, system)]
+        spec["nics"] = [_nic(config, network)]
     if config.vsock is not None and socket is not None:
         spec["vsock"] = {"ports": _vsock(socket, listeners or {})}
     return spec
@@ -175,15 +174,14 @@ def _disks(config: Config) -> list[dict[str, Any]]:
     return disks
 
 
-def _nic(config: Config, network: Network, system: str) -> dict[str, Any]:
-    """A card of its own, behind a program that lives as long as the VM and needs no privileges."""
+def _nic(config: Config, network: Network) -> dict[str, Any]:
+    """A card with a passt of its own, which lives as long as the VM and needs no privileges."""
     ports: list[dict[str, Any]] = []
     if network.ssh_host_port is not None:
         ports.append({"host": network.ssh_host_port, "guest": 22, "address": "127.0.0.1"})
     for forward in config.port_forwards:
         ports.append({"host": forward.host_port, "guest": forward.guest_port, "address": forward.host_address})
-    backend = "gvproxy" if system == "Darwin" else "passt"
-    return {"mac": network.guest_mac, backend: {"ports": ports}}
+    return {"mac": network.guest_mac, "passt": {"ports": ports}}
 
 
 def _vsock(socket: str | Path, listeners: Mapping[int, str | Path]) -> list[dict[str, Any]]:
@@ -197,7 +195,7 @@ def _names_a_serial_console(cmdline: str) -> bool:
     return any(word.startswith(("console=ttyS", "console=ttyAMA")) for word in cmdline.split())
 
 
-def _refusals(config: Config, network: Network | None, system: str) -> list[dict[str, Any]]:
+def _refusals(config: Config, network: Network | None) -> list[dict[str, Any]]:
     found = []
     if config.boot_mode != "direct_kernel" or config.kernel_path is None:
         found.append(
@@ -236,7 +234,7 @@ def _refusals(config: Config, network: Network | None, system: str) -> list[dict
                 "unsupported",
             )
         )
-    elif network is not None and system != "Darwin" and network.guest_ip != PASST_NETWORK[0]:
+    elif network is not None and network.guest_ip != PASST_NETWORK[0]:
         # The kernel's command line has it, and passt would not deliver to it.
         found.append(
             _refusal(

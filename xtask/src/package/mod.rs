@@ -1,8 +1,10 @@
 //! Packages of krundl for Debian and for RPM, of one installation each.
 
+pub mod cargo_c;
 pub mod crates;
 mod deb;
 pub mod fresh;
+pub(crate) mod readme;
 mod rpm;
 pub mod test;
 pub mod third_party;

@@ -5,23 +5,27 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Kind, dir, package};
+use super::{dir, empty, files, readme};
 use crate::bare::{Bare, has, said};
 use crate::command::output;
 use crate::{Cache, debian, project};
 
-/// Who answers for the packages of the test: lintian wants an address that could be one.
-const MAINTAINER: &str = "The krundl authors <krundl@packages.debian.org>";
+/// Where the bare Debians have the packages: as in a checkout.
+const CHECKOUT: &str = "/checkout";
 
 /// The machine on which programs in C are built; rpm is there so that it is made once.
 const WITH_COMPILER: &[&str] = &["gcc", "libc6-dev", "pkg-config", "rpm"];
 
-/// Builds the packages and tests them.
+/// Builds the packages and tests them; those for RPM only if they are asked for.
 ///
 /// # Errors
 /// The first step that failed.
-pub fn test(cache: &Cache) -> Result<()> {
-    let debs = package(cache, Kind::Deb, Some(MAINTAINER))?;
+pub fn test(cache: &Cache, with_rpm: bool) -> Result<()> {
+    step("krundl in a prefix, and with cargo");
+    prefix()?;
+    step("Debian packages");
+    readme::typed(readme::DEB, "")?;
+    let debs = files(&dir().join("debs"))?;
     step("what lintian says");
     lintian(&debs)?;
     step("what is in the Debian packages");
@@ -30,9 +34,31 @@ pub fn test(cache: &Cache) -> Result<()> {
     command_line(cache, &debs)?;
     step("a bare Debian with a C compiler and krundl's library");
     library(cache, &debs)?;
-    let rpms = package(cache, Kind::Rpm, None)?;
-    step("the RPM packages");
+    if !with_rpm {
+        return Ok(());
+    }
+    step("RPM packages");
+    readme::typed(readme::RPM, "")?;
+    let rpms = files(&dir().join("rpms"))?;
     rpm(cache, &rpms)
+}
+
+/// Without a package.
+fn prefix() -> Result<()> {
+    let (tree, with_cargo) = (empty("prefix")?, empty("cargo")?);
+    readme::typed(readme::PREFIX, &format!("--destdir '{}'", tree.display()))?;
+    let bin = tree.join("usr/local/bin");
+    for file in ["lib/libkrundl.so.1", "include/krundl.h", "libexec/krundl/krundl-vmm", "share/man/man1/krundl.1"] {
+        ensure!(tree.join("usr/local").join(file).exists(), "{} lacks {file}", readme::PREFIX);
+    }
+    readme::typed(readme::CARGO, &format!("--quiet --root '{}'", with_cargo.display()))?;
+    ensure!(with_cargo.join("bin/krundl-vmm").is_file(), "cargo installs no krundl-vmm");
+    for krundl in [bin.join("krundl"), with_cargo.join("bin/krundl")] {
+        // It finds its krundl-vmm, whether there is a libkrun or not.
+        let told = said(&Command::new(&krundl).args(["doctor", "--only", "library"]).output()?);
+        ensure!(told.contains("libkrun") && !told.contains("was not found; tried"), "{}: {told}", krundl.display());
+    }
+    Ok(())
 }
 
 fn lintian(debs: &[PathBuf]) -> Result<()> {
@@ -96,8 +122,10 @@ fn command_line(cache: &Cache, debs: &[PathBuf]) -> Result<()> {
     for missing in ["cargo", "rustc", "cc", "python3", "krundl"] {
         ensure!(!has(&bare, missing)?, "the bare Debian is not bare: it has {missing}");
     }
-    bare.put(find(debs, "krundl")?, "/tmp/krundl.deb")?;
-    bare.succeed("apt-get install -y --no-install-recommends /tmp/krundl.deb")?;
+    bare.put_all(debs, &format!("{CHECKOUT}/target/package/debs"))?;
+    // There is no network, from which what is recommended would come.
+    bare.succeed(&format!("cd {CHECKOUT} && {} --no-install-recommends", readme::APT))?;
+    ensure!(!bare.run("test -e /usr/include/krundl.h")?.status.success(), "the library came along");
     ensure!(bare.succeed("krundl --version")?.contains(env!("CARGO_PKG_VERSION")));
     for user in [&bare, &bare.as_nobody()] {
         let result = user.run("krundl doctor")?;
@@ -114,7 +142,7 @@ fn command_line(cache: &Cache, debs: &[PathBuf]) -> Result<()> {
     bare.succeed("bash -c '. /usr/share/bash-completion/completions/krundl; complete -p krundl'")?;
     bare.succeed("dpkg --verify krundl")?;
     bare.succeed("apt-get purge -y krundl")?;
-    let left = bare.succeed("find / -xdev -name '*krundl*' -not -path '/proc/*' -not -path '/tmp/*'")?;
+    let left = bare.succeed("find / -xdev -name '*krundl*' -not -path '/proc/*' -not -path '/checkout/*'")?;
     ensure!(left.trim().is_empty(), "after its removal there is still {left}");
     Ok(())
 }
@@ -124,10 +152,8 @@ fn library(cache: &Cache, debs: &[PathBuf]) -> Result<()> {
     for missing in ["cargo", "clang", "krundl"] {
         ensure!(!has(&bare, missing)?, "the bare Debian is not bare: it has {missing}");
     }
-    for name in ["krundl", "libkrundl1", "libkrundl-dev"] {
-        bare.put(find(debs, name)?, &format!("/tmp/{name}.deb"))?;
-    }
-    bare.succeed("apt-get install -y --no-install-recommends /tmp/*.deb")?;
+    bare.put_all(debs, &format!("{CHECKOUT}/target/package/debs"))?;
+    bare.succeed(&format!("cd {CHECKOUT} && {} --no-install-recommends", readme::APT_ALL))?;
     // The line of docs/packaging.md.
     let note = bare.succeed("readelf --string-dump=.note.dlopen /usr/bin/krundl")?;
     ensure!(note.contains("libkrun.so.1") && note.contains("libkrunfw.so.5"), "the note says {note}");
@@ -174,10 +200,9 @@ fn rpm(cache: &Cache, rpms: &[PathBuf]) -> Result<()> {
 
     // In a Debian, whose libc is not rpm's: that alone is not asked for.
     let bare = Bare::new(cache, WITH_COMPILER, &dir().join("bare-rpm"))?;
-    for name in ["krundl", "krundl-libs", "krundl-devel"] {
-        bare.put(find(rpms, name)?, &format!("/tmp/{name}.rpm"))?;
-    }
-    bare.succeed("rpm --initdb && rpm -i --nodeps /tmp/*.rpm && rpm -V --nodeps krundl krundl-libs krundl-devel")?;
+    bare.put_all(rpms, &format!("{CHECKOUT}/target/package/rpms"))?;
+    bare.succeed(&format!("rpm --initdb && cd {CHECKOUT} && {} --nodeps", readme::RPM_ALL))?;
+    bare.succeed("rpm -V --nodeps krundl krundl-libs krundl-devel")?;
     let result = bare.run("krundl doctor")?;
     ensure!(result.status.code() == Some(1) && said(&result).contains("fix: "), "{}", said(&result));
     Ok(())

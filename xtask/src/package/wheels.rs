@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{dir, empty, files, source_date, third_party};
+use super::{dir, empty, files, readme, source_date, third_party};
 use crate::command::output;
 use crate::{Cache, kernel, libkrun, project, python};
 
@@ -18,7 +18,16 @@ const INIT: &str = "krun-init-blob";
 
 /// What builds them, pinned.
 const REQUIREMENTS: &str = "hatchling==1.33.0\npackaging==26.3\npathspec==1.1.1\npluggy==1.7.0\n\
-                            tomli==2.5.0; python_version < \"3.11\"\ntrove-classifiers\n";
+                            tomli==2.5.0; python_version < \"3.11\"\ntrove-classifiers==2026.9.21.13\n";
+
+/// Builds both as the README says, and a guest boots with them.
+///
+/// # Errors
+/// The first step that failed.
+pub fn test(cache: &Cache) -> Result<()> {
+    readme::typed(readme::WHEELS, "")?;
+    python::Package::build(cache)?.bundled(cache)
+}
 
 /// Builds both and returns their files.
 ///
