@@ -83,7 +83,8 @@ class Vm(Reachable):
     @property
     def control(self) -> str | None:
         """The socket of the control port, where the spec has one."""
-        return self._raw.control
+        path = self._raw.control
+        return None if path is None else os.fspath(path)
 
     def _socket(self) -> str:
         socket = self.control
