@@ -82,7 +82,9 @@ fn suite(cache: &Cache, package: &Package) -> Result<()> {
     }
     let pytest = || {
         let mut command = Command::new(&package.python);
-        command.args(["-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "with_krundl"]);
+        command.args(["-m", "pytest", "-q", "--no-header", "-rs", "-p", "no:cacheprovider", "-p", "with_krundl"]);
+        // The plugin's own default, which it asks for in words.
+        command.args(["-o", "asyncio_default_fixture_loop_scope=function"]);
         command.current_dir(&source).env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("PYTHONPATH", project::root().join("python/tests_smolvm"));
         // Whether this machine has a libkrun is no matter: there it is not.
