@@ -1,8 +1,9 @@
 //! krundl's program in the guest: `krundl-guest ORDERS [--detach=DIRECTORY]`.
 //!
 //! libkrun's init runs it in place of the workload. It reads its [orders](orders), enters the root, mounts the shares,
-//! sets up the network, runs the workload with exactly the arguments and the environment that it was given, and [tells](words) the host what
-//! became of it. It exits as the workload did, with 128 and the signal's number if one ended it, 127 if there is no such program, 126
+//! sets up the network, runs the workload with exactly the arguments and the environment that it was given, and
+//! [tells](words) the host what became of it. Meanwhile it does what the host asks for on the [control port](control). It
+//! exits as the workload did, with 128 and the signal's number if one ended it, 127 if there is no such program, 126
 //! if it cannot be executed, and 125 if the guest could not be prepared.
 //!
 //! `krundl-guest --selftest` is what `krundl doctor --boot` runs as the workload: [the proof](selftest).
@@ -13,8 +14,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 
 mod channel;
+pub mod control;
 mod dhcp;
 mod failure;
+#[allow(dead_code, reason = "the host's half of the file")]
+pub mod frames;
 mod mounts;
 mod network;
 #[allow(dead_code, reason = "the host's half of the file")]
@@ -28,6 +32,7 @@ pub mod words;
 mod workload;
 
 use channel::Channel;
+use control::{Base, Control, Service};
 use failure::{Failure, shown};
 use orders::Orders;
 use words::{Request, Word};
@@ -104,6 +109,10 @@ fn serve(orders: &Orders, channel: &mut Channel) -> (Word, i32) {
         Ok(leases) => leases,
         Err(failure) => return not_prepared(failure),
     };
+    let control = match orders.control.map(Control::listen).transpose() {
+        Ok(control) => control,
+        Err(failure) => return not_prepared(failure),
+    };
     let workload = match Workload::start(orders) {
         Ok(workload) => workload,
         Err(StartError::Prepare(failure)) => return not_prepared(failure),
@@ -116,9 +125,16 @@ fn serve(orders: &Orders, channel: &mut Channel) -> (Word, i32) {
     if let Err(error) = channel.listen(|Request::Terminate| workload::terminate()) {
         complain(&format!("the host's requests are not heard: {error}"));
     }
+    // A port that was asked for and does not answer would be found out too late.
+    let service = match control.map(|control| control.serve(Base::of(orders))).transpose() {
+        Ok(service) => service,
+        Err(error) => return not_prepared(Failure::new("control port", &error)),
+    };
     channel.say(&Word::Up);
     network::keep(leases, complain);
-    match workload.wait().map(|status| (status.code(), status.signal())) {
+    let ended = workload.wait();
+    service.into_iter().for_each(Service::close);
+    match ended.map(|status| (status.code(), status.signal())) {
         Ok((Some(status), _)) => (Word::Exit(status), status),
         Ok((None, signal)) => {
             let signal = signal.unwrap_or(0);

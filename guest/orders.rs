@@ -18,6 +18,8 @@ const MAGIC: &[u8] = b"krundl-orders 4\n";
 pub struct Orders {
     /// Where the guest program reports to.
     pub channel: Channel,
+    /// The vsock port on which it listens for requests of the host.
+    pub control: Option<u32>,
     /// Take standard input, output and error from libkrun's virtio ports, and the console as the terminal. For kernels
     /// that start process 1 without open descriptors.
     pub reopen_stdio: bool,
@@ -173,6 +175,8 @@ impl Orders {
                 string(&mut out, name);
             }
         }
+        number(&mut out, self.control.is_some().into());
+        self.control.iter().for_each(|port| number(&mut out, *port));
         number(&mut out, self.reopen_stdio.into());
         number(&mut out, self.root.is_some().into());
         if let Some(root) = &self.root {
@@ -235,6 +239,7 @@ impl Orders {
         };
         let orders = Orders {
             channel,
+            control: if reader.truth()? { Some(reader.number()?) } else { None },
             reopen_stdio: reader.truth()?,
             root: if reader.truth()? { Some(reader.root()?) } else { None },
             settle: reader.truth()?,
@@ -252,7 +257,7 @@ impl Orders {
     }
 }
 
-fn number(out: &mut Vec<u8>, value: u32) {
+pub(super) fn number(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
@@ -261,36 +266,37 @@ fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     number(out, length(bytes.len()));
     out.extend_from_slice(bytes);
 }
 
-fn strings(out: &mut Vec<u8>, items: &[Vec<u8>]) {
+pub(super) fn strings(out: &mut Vec<u8>, items: &[Vec<u8>]) {
     number(out, length(items.len()));
     for item in items {
         string(out, item);
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+/// Reads what is written so; [frames](super::frames) are, too.
+pub(super) struct Reader<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize, field_at: usize) -> Result<&'a [u8], DecodeError> {
+    pub(super) fn take(&mut self, len: usize, field_at: usize) -> Result<&'a [u8], DecodeError> {
         let taken = self.bytes[self.at..].get(..len).ok_or(DecodeError::Truncated { at: field_at })?;
         self.at += len;
         Ok(taken)
     }
 
-    fn number(&mut self) -> Result<u32, DecodeError> {
+    pub(super) fn number(&mut self) -> Result<u32, DecodeError> {
         let taken = self.take(4, self.at)?;
         Ok(u32::from_le_bytes([taken[0], taken[1], taken[2], taken[3]]))
     }
 
-    fn truth(&mut self) -> Result<bool, DecodeError> {
+    pub(super) fn truth(&mut self) -> Result<bool, DecodeError> {
         let at = self.at;
         match self.number()? {
             0 => Ok(false),
@@ -299,7 +305,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn string(&mut self) -> Result<Vec<u8>, DecodeError> {
+    pub(super) fn string(&mut self) -> Result<Vec<u8>, DecodeError> {
         let at = self.at;
         let len = self.number()? as usize;
         let taken = self.take(len, at)?;
@@ -310,7 +316,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The count is not believed: items are read until it is reached or the bytes end, and nothing is reserved for it.
-    fn list<T>(&mut self, item: fn(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
+    pub(super) fn list<T>(&mut self, item: fn(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
         let count = self.number()?;
         let mut items = Vec::new();
         for _ in 0..count {
@@ -371,6 +377,7 @@ mod tests {
         let every_byte: Vec<u8> = (1..=255).collect();
         Orders {
             channel: Channel::Port { name: b"krundl".to_vec() },
+            control: Some(u32::MAX),
             reopen_stdio: true,
             root: Some(OrderRoot {
                 device: b"/dev/vda".to_vec(),
@@ -417,6 +424,7 @@ mod tests {
     fn small() -> Orders {
         Orders {
             channel: Channel::None,
+            control: None,
             reopen_stdio: false,
             root: None,
             settle: false,
@@ -442,6 +450,7 @@ mod tests {
         let orders = Orders { channel: Channel::Vsock { port: 5000 }, args: vec![b"a".to_vec()], ..small() };
         let mut expected = b"krundl-orders 4\n".to_vec();
         expected.extend([1, 0, 0, 0, 0x88, 0x13, 0, 0]); // vsock, port
+        expected.extend([0, 0, 0, 0]); // control
         expected.extend([0, 0, 0, 0]); // reopen_stdio
         expected.extend([0, 0, 0, 0]); // root
         expected.extend([0, 0, 0, 0]); // settle
@@ -480,7 +489,7 @@ mod tests {
     #[test]
     fn huge_counts_and_lengths_are_errors() {
         let mut bytes = MAGIC.to_vec();
-        for _ in 0..4 {
+        for _ in 0..5 {
             number(&mut bytes, 0);
         }
         number(&mut bytes, u32::MAX);
@@ -537,9 +546,11 @@ mod tests {
         let nic = (bytes(), any::<[u8; 6]>(), setup, proptest::option::of(strings()), any::<bool>())
             .prop_map(|(field, mac, setup, dns, optional)| OrderNic { field, mac, setup, dns, optional });
         let devices = (vec(mount, 0..4), vec(nic, 0..3));
+        let channel = (channel, proptest::option::of(any::<u32>()));
         (channel, any::<bool>(), root, devices, bytes(), strings(), strings(), bytes()).prop_map(
-            |(channel, reopen_stdio, (root, settle), (mounts, nics), exec, args, env, workdir)| Orders {
+            |((channel, control), reopen_stdio, (root, settle), (mounts, nics), exec, args, env, workdir)| Orders {
                 channel,
+                control,
                 reopen_stdio,
                 root,
                 settle,

@@ -79,9 +79,8 @@ fn shell(command: &[u8]) -> i32 {
         return NOT_PREPARED;
     }
     let words: Vec<CString> = exec.split(' ').filter_map(|word| sys::c_string(word.as_bytes()).ok()).collect();
-    let argv: Vec<_> = words.iter().map(CString::as_c_str).collect();
-    let Some(program) = argv.first() else { return NOT_EXECUTED };
-    let errno = sys::execute(program, &argv, &[]);
+    let Some(program) = words.first().cloned() else { return NOT_EXECUTED };
+    let errno = sys::execute(&program, &sys::Strings::new(words), &sys::Strings::new(Vec::new()));
     complain(&format!("cannot run {program:?}: error {errno}"));
     NOT_EXECUTED
 }

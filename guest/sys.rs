@@ -16,6 +16,7 @@ use std::time::Duration;
 pub const SIGHUP: c_int = 1;
 pub const SIGINT: c_int = 2;
 pub const SIGQUIT: c_int = 3;
+pub const SIGKILL: c_int = 9;
 pub const SIGTERM: c_int = 15;
 pub const SIGCHLD: c_int = 17;
 pub const SIGCONT: c_int = 18;
@@ -25,6 +26,7 @@ pub const SIGTTOU: c_int = 22;
 
 pub const ENOENT: i32 = 2;
 pub const ENOEXEC: i32 = 8;
+pub const EAGAIN: i32 = 11;
 pub const EACCES: i32 = 13;
 pub const ENODEV: i32 = 19;
 pub const ENOTDIR: i32 = 20;
@@ -80,12 +82,22 @@ const MS_SHARED: c_ulong = 1 << 20;
 const CLONE_NEWNS: c_int = 0x0002_0000;
 const MNT_DETACH: c_int = 2;
 const TIOCSCTTY: c_ulong = 0x540e;
+const TIOCSWINSZ: c_ulong = 0x5414;
+const TIOCSPTLCK: c_ulong = 0x4004_5431;
+const TIOCGPTPEER: c_ulong = 0x5441;
+const O_RDWR: c_int = 2;
+const O_CLOEXEC: c_int = 0o2000000;
 const AF_VSOCK: c_int = 40;
 const SOCK_STREAM: c_int = 1;
 const SOCK_CLOEXEC: c_int = 0o2000000;
+const SOCK_NONBLOCK: c_int = 0o4000;
 const SHUT_WR: c_int = 1;
 const VMADDR_CID_HOST: c_uint = 2;
+const VMADDR_CID_ANY: c_uint = u32::MAX;
+/// How many connections may wait to be accepted.
+const BACKLOG: c_int = 16;
 const SYS_CLOSE_RANGE: c_long = 436;
+const SYS_PIDFD_OPEN: c_long = 434;
 const AF_INET: c_int = 2;
 const AF_PACKET: c_int = 17;
 const SOCK_DGRAM: c_int = 2;
@@ -104,7 +116,6 @@ const RTF_GATEWAY: u16 = 2;
 const RTF_HOST: u16 = 4;
 const MS_BIND: c_ulong = 4096;
 const O_RDONLY: c_int = 0;
-const O_CLOEXEC: c_int = 0o2000000;
 const O_PATH: c_int = 0o10000000;
 /// `O_NOFOLLOW`, which is not the same everywhere.
 #[cfg(target_arch = "aarch64")]
@@ -179,11 +190,26 @@ struct SockaddrLl {
     address: [u8; 8],
 }
 
+/// A descriptor and what is waited for on it.
 #[repr(C)]
-struct PollFd {
+#[derive(Clone, Copy)]
+pub struct PollFd {
     fd: c_int,
     events: c_short,
     revents: c_short,
+}
+
+impl PollFd {
+    /// Waits for `events`, and for errors and the other end's going. No descriptor, or no events, is never ready.
+    pub fn new(fd: Option<BorrowedFd<'_>>, events: c_short) -> PollFd {
+        let fd = fd.filter(|_| events != 0).map_or(-1, |fd| fd.as_raw_fd());
+        PollFd { fd, events, revents: 0 }
+    }
+
+    /// Whether something was there.
+    pub fn is_ready(&self) -> bool {
+        self.revents != 0
+    }
 }
 
 /// As large as the C library's: glibc and musl both have room for 1024 signals.
@@ -207,6 +233,12 @@ unsafe extern "C" {
     fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn close(fd: c_int) -> c_int;
     fn dup2(from: c_int, to: c_int) -> c_int;
+    fn read(fd: c_int, buffer: *mut c_void, size: usize) -> isize;
+    fn listen(fd: c_int, backlog: c_int) -> c_int;
+    fn accept4(fd: c_int, address: *mut c_void, len: *mut c_uint, flags: c_int) -> c_int;
+    fn setgroups(count: usize, groups: *const c_uint) -> c_int;
+    fn setgid(gid: c_uint) -> c_int;
+    fn setuid(uid: c_uint) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
     fn mount(
         source: *const c_char,
@@ -222,7 +254,7 @@ unsafe extern "C" {
     fn umount2(target: *const c_char, flags: c_int) -> c_int;
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn connect(fd: c_int, address: *const SockaddrVm, len: c_uint) -> c_int;
-    fn bind(fd: c_int, address: *const SockaddrLl, len: c_uint) -> c_int;
+    fn bind(fd: c_int, address: *const c_void, len: c_uint) -> c_int;
     fn sendto(
         fd: c_int,
         data: *const c_void,
@@ -270,7 +302,7 @@ pub fn close_inherited() {
     }
 }
 
-/// Makes descriptor `to` (0, 1 or 2) another name of `from`; it stays open across exec.
+/// Makes descriptor `to` (0, 1 or 2) another name of `from`; it stays open across exec. Async-signal-safe.
 pub fn replace_stdio(from: RawFd, to: RawFd) -> Result<()> {
     assert!((0..3).contains(&to));
     // SAFETY: `to` is a standard descriptor, which nothing here owns, and `from` is only read.
@@ -392,6 +424,29 @@ pub fn connect_vsock(port: u32) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// A socket on which the host's connections to a vsock port arrive.
+pub fn listen_vsock(port: u32) -> Result<OwnedFd> {
+    // SAFETY: plain integers; the descriptor returned is new and nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(check(socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0))?) };
+    let address =
+        SockaddrVm { family: AF_VSOCK as u16, reserved: 0, port, cid: VMADDR_CID_ANY, flags: 0, zero: [0; 3] };
+    // SAFETY: the address is a whole sockaddr_vm and outlives the call.
+    unsafe {
+        check(bind(socket.as_raw_fd(), (&raw const address).cast(), size_of::<SockaddrVm>() as c_uint))?;
+        check(listen(socket.as_raw_fd(), BACKLOG))?;
+    }
+    Ok(socket)
+}
+
+/// The next connection to a listening socket.
+pub fn accept(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let none = std::ptr::null_mut();
+    // SAFETY: an open descriptor, and no place for an address, which is not wanted; what is returned is nobody else's.
+    unsafe {
+        Ok(OwnedFd::from_raw_fd(check(accept4(socket.as_raw_fd(), none, none.cast(), SOCK_CLOEXEC | SOCK_NONBLOCK))?))
+    }
+}
+
 /// Tells the other end of a socket that nothing more will be written.
 pub fn shutdown_write(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: an open descriptor.
@@ -404,6 +459,62 @@ pub fn wait_ready(fd: BorrowedFd<'_>, events: c_short, timeout: Duration) -> Res
     let timeout = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
     // SAFETY: one element, which outlives the call.
     check(unsafe { poll(&mut poll_fd, 1, timeout) }).map(|ready| ready > 0)
+}
+
+/// Waits until one of the descriptors is ready, for so many milliseconds at most, or for ever where that is negative.
+pub fn wait_any(fds: &mut [PollFd], timeout: c_int) -> Result<bool> {
+    // SAFETY: an array with its length, which outlives the call; the numbers are looked up by the kernel alone.
+    check(unsafe { poll(fds.as_mut_ptr(), fds.len() as c_ulong, timeout) }).map(|ready| ready > 0)
+}
+
+/// A descriptor that becomes readable when the process ends.
+pub fn open_process(pid: c_int) -> Result<OwnedFd> {
+    // SAFETY: plain integers; what is returned is new and nobody else's.
+    unsafe {
+        let fd = syscall(SYS_PIDFD_OPEN, c_long::from(pid), 0 as c_long);
+        Ok(OwnedFd::from_raw_fd(check(c_int::try_from(fd).unwrap_or(-1))?))
+    }
+}
+
+/// The other end of a pseudoterminal, by its first end.
+pub fn terminal_of(master: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let unlocked: c_int = 0;
+    // SAFETY: an open descriptor; an integer that outlives the call; what is returned is new and nobody else's.
+    unsafe {
+        check(ioctl(master.as_raw_fd(), TIOCSPTLCK, &unlocked as *const c_int))?;
+        let flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
+        Ok(OwnedFd::from_raw_fd(check(ioctl(master.as_raw_fd(), TIOCGPTPEER, flags))?))
+    }
+}
+
+/// Gives a terminal its size.
+pub fn resize_terminal(fd: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
+    let size: [u16; 4] = [rows, columns, 0, 0];
+    // SAFETY: an open descriptor, and a whole winsize that outlives the call.
+    check(unsafe { ioctl(fd.as_raw_fd(), TIOCSWINSZ, size.as_ptr()) }).map(drop)
+}
+
+/// Enters a directory. Async-signal-safe.
+pub fn change_directory(path: &CStr) -> Result<()> {
+    // SAFETY: a C string that outlives the call.
+    check(unsafe { chdir(path.as_ptr()) }).map(drop)
+}
+
+/// Becomes another user, for good. Only for a process of one thread.
+pub fn become_user(uid: Option<c_uint>, gid: Option<c_uint>) -> Result<()> {
+    // SAFETY: plain integers, and an empty list.
+    unsafe {
+        if uid.is_some() || gid.is_some() {
+            check(setgroups(0, std::ptr::null()))?;
+        }
+        if let Some(gid) = gid {
+            check(setgid(gid))?;
+        }
+        if let Some(uid) = uid {
+            check(setuid(uid))?;
+        }
+    }
+    Ok(())
 }
 
 /// Leaves the session for a new one, without a controlling terminal.
@@ -434,6 +545,11 @@ pub fn new_group() -> Result<()> {
 pub fn give_terminal(fd: BorrowedFd<'_>, group: c_int) -> Result<()> {
     // SAFETY: an open descriptor and an integer.
     check(unsafe { tcsetpgrp(fd.as_raw_fd(), group) }).map(drop)
+}
+
+/// Whether there is a signal of this number.
+pub fn is_signal(number: c_int) -> bool {
+    (1..=SIGNALS).contains(&number)
 }
 
 /// Ignores a signal.
@@ -472,9 +588,10 @@ pub fn send_signal(pid: c_int, number: c_int) {
     unsafe { kill(pid, number) };
 }
 
-/// Splits the process in two; 0 in the child.
+/// Splits the process in two; 0 in the child, which may make async-signal-safe calls only: other threads of the parent
+/// may have held locks.
 pub fn split() -> Result<c_int> {
-    // SAFETY: this program has one thread, so the child can do whatever the parent could.
+    // SAFETY: the callers keep to it until they become another program.
     check(unsafe { fork() })
 }
 
@@ -491,15 +608,50 @@ pub fn wait_for(pid: c_int) -> Result<ExitStatus> {
     }
 }
 
-/// Becomes another program; returns only when that failed, with the error number.
-pub fn execute(path: &CStr, argv: &[&CStr], env: &[&CStr]) -> i32 {
-    let ended = |strings: &[&CStr]| -> Vec<*const c_char> {
-        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
-    };
-    let (argv, env) = (ended(argv), ended(env));
+/// Strings as execve takes them: an array of pointers that ends with NULL.
+pub struct Strings {
+    /// What the pointers lead to.
+    _strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Strings {
+    /// These strings.
+    pub fn new(strings: Vec<CString>) -> Strings {
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
+        Strings { _strings: strings, pointers }
+    }
+}
+
+/// Becomes another program; returns only when that failed, with the error number. Async-signal-safe.
+pub fn execute(path: &CStr, argv: &Strings, env: &Strings) -> i32 {
     // SAFETY: C strings, and arrays of C strings that end with NULL; all outlive the call.
-    unsafe { execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    unsafe { execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
     Error::last_os_error().raw_os_error().unwrap_or(EINVAL)
+}
+
+/// The same, with `string` in the place of one of the arguments. Async-signal-safe.
+pub fn execute_with(path: &CStr, argv: &mut Strings, place: usize, string: &CStr, env: &Strings) -> i32 {
+    // The last one is the NULL.
+    if place + 1 >= argv.pointers.len() {
+        return EINVAL;
+    }
+    let before = std::mem::replace(&mut argv.pointers[place], string.as_ptr());
+    let errno = execute(path, argv, env);
+    argv.pointers[place] = before;
+    errno
+}
+
+/// Whether a file begins so; no if it cannot be read. Async-signal-safe.
+pub fn begins_with(path: &CStr, bytes: [u8; 4]) -> bool {
+    let mut found = [0; 4];
+    // SAFETY: a C string; a buffer of four bytes; a descriptor that is nobody else's.
+    unsafe {
+        let fd = open(path.as_ptr(), O_CLOEXEC);
+        let count = read(fd, found.as_mut_ptr().cast(), found.len());
+        close(fd);
+        count == 4 && found == bytes
+    }
 }
 
 /// Ends the process at once, without the C library's work at exit.
@@ -602,8 +754,9 @@ pub fn packet_socket(index: c_int) -> Result<OwnedFd> {
     // SAFETY: plain integers; the descriptor returned is new and nobody else's. With protocol 0 it hears nothing before
     // it is bound.
     let socket = unsafe { OwnedFd::from_raw_fd(check(socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0))?) };
+    let address = link(index);
     // SAFETY: the address is a whole sockaddr_ll and outlives the call.
-    check(unsafe { bind(socket.as_raw_fd(), &link(index), size_of::<SockaddrLl>() as c_uint) })?;
+    check(unsafe { bind(socket.as_raw_fd(), (&raw const address).cast(), size_of::<SockaddrLl>() as c_uint) })?;
     Ok(socket)
 }
 

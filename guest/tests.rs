@@ -32,6 +32,7 @@ fn bytes(strings: &[&str]) -> Vec<Vec<u8>> {
 fn orders(exec: &str, args: &[&str]) -> Orders {
     Orders {
         channel: Channel::None,
+        control: None,
         reopen_stdio: false,
         root: None,
         settle: false,

@@ -70,7 +70,7 @@ impl Workload {
     /// A group of its own keeps `kill 0` away from this process and makes `kill -- -$$` mean what scripts expect.
     pub fn start(orders: &Orders) -> Result<Workload, StartError> {
         let prepare = |error| StartError::Prepare(Failure::new("cannot start a process", &error));
-        let program = Program::new(orders).map_err(prepare)?;
+        let mut program = Program::new(&orders.exec, &orders.args, &orders.env).map_err(prepare)?;
         let terminal = terminal(orders.reopen_stdio);
         let (mut failed, mut report) = io::pipe().map_err(prepare)?;
         let pid = sys::split().map_err(prepare)?;
@@ -141,44 +141,45 @@ fn terminal(take_console: bool) -> Option<File> {
     taken.or_else(|| open("/dev/tty"))
 }
 
-/// What is executed, in the form that execve wants.
-struct Program {
+/// What is executed, in the form that execve wants: what a child of a program with threads may do allocates nothing.
+pub struct Program {
     name: Vec<u8>,
     /// The paths to try, in order.
     candidates: Vec<CString>,
-    argv: Vec<CString>,
-    env: Vec<CString>,
+    argv: sys::Strings,
+    /// The shell, a place for the path, and the arguments: for a file that names no interpreter.
+    script: sys::Strings,
+    env: sys::Strings,
 }
 
 impl Program {
-    fn new(orders: &Orders) -> io::Result<Program> {
+    /// The program with this name or path; `PATH` is that of its environment.
+    pub fn new(exec: &[u8], args: &[Vec<u8>], env: &[Vec<u8>]) -> io::Result<Program> {
         let c_strings = |list: &[Vec<u8>]| list.iter().map(|item| sys::c_string(item)).collect::<io::Result<Vec<_>>>();
-        let path = orders.env.iter().find_map(|entry| entry.strip_prefix(b"PATH="));
-        let mut argv = vec![sys::c_string(&orders.exec)?];
-        argv.extend(c_strings(&orders.args)?);
+        let path = env.iter().find_map(|entry| entry.strip_prefix(b"PATH="));
+        let (name, args) = (sys::c_string(exec)?, c_strings(args)?);
+        let with = |first: &[CString]| sys::Strings::new([first, &args].concat());
         Ok(Program {
-            name: orders.exec.clone(),
-            candidates: c_strings(&candidates(&orders.exec, path))?,
-            argv,
-            env: c_strings(&orders.env)?,
+            name: exec.to_vec(),
+            candidates: c_strings(&candidates(exec, path))?,
+            argv: with(&[name]),
+            script: with(&[SHELL.to_owned(), CString::default()]),
+            env: sys::Strings::new(c_strings(env)?),
         })
     }
 
     /// Becomes the program; returns the error number if that failed.
-    fn execute(&self) -> i32 {
-        let argv: Vec<&CStr> = self.argv.iter().map(CString::as_c_str).collect();
-        let env: Vec<&CStr> = self.env.iter().map(CString::as_c_str).collect();
+    pub fn execute(&mut self) -> i32 {
         let is_search = !self.name.contains(&b'/');
         let mut denied = false;
         for candidate in &self.candidates {
-            match sys::execute(candidate, &argv, &env) {
+            match sys::execute(candidate, &self.argv, &self.env) {
                 sys::ENOENT | sys::ENOTDIR if is_search => {}
                 sys::EACCES if is_search => denied = true,
                 // A shell would read it as a script.
-                sys::ENOEXEC if is_elf(candidate) => return sys::ENOEXEC,
+                sys::ENOEXEC if sys::begins_with(candidate, *b"\x7fELF") => return sys::ENOEXEC,
                 sys::ENOEXEC => {
-                    let argv: Vec<&CStr> = [SHELL, candidate].into_iter().chain(argv[1..].iter().copied()).collect();
-                    sys::execute(SHELL, &argv, &env);
+                    sys::execute_with(SHELL, &mut self.script, 1, candidate, &self.env);
                     // Whatever the shell lacks, the fault is the file's.
                     return sys::ENOEXEC;
                 }
@@ -188,7 +189,8 @@ impl Program {
         if denied { sys::EACCES } else { sys::ENOENT }
     }
 
-    fn failure(&self, errno: i32) -> Failure {
+    /// Why it did not become the program.
+    pub fn failure(&self, errno: i32) -> Failure {
         let mut message = format!("cannot run '{}': {}", shown(&self.name), text(&io::Error::from_raw_os_error(errno)));
         let is_there = |path: &CString| Path::new(OsStr::from_bytes(path.as_bytes())).exists();
         if errno == sys::ENOENT && self.candidates.iter().any(is_there) {
@@ -208,13 +210,6 @@ fn candidates(name: &[u8], path: Option<&[u8]>) -> Vec<Vec<u8>> {
     }
     let in_directory = |dir: &[u8]| if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() };
     path.unwrap_or(DEFAULT_PATH).split(|&byte| byte == b':').map(in_directory).collect()
-}
-
-/// A program for another processor, or a damaged one.
-fn is_elf(path: &CStr) -> bool {
-    let mut magic = [0; 4];
-    let file = File::open(OsStr::from_bytes(path.to_bytes()));
-    file.is_ok_and(|mut file| file.read_exact(&mut magic).is_ok()) && magic == *b"\x7fELF"
 }
 
 #[cfg(test)]

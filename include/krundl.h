@@ -120,6 +120,10 @@ enum krundl_status
      */
     KRUNDL_STATUS_READINESS_UNKNOWN = 407,
     /**
+     * The guest's control port cannot be reached, or the conversation broke off.
+     */
+    KRUNDL_STATUS_CONTROL_LOST = 408,
+    /**
      * The operating system refused something that krundl itself needs.
      */
     KRUNDL_STATUS_OS = 500,
@@ -498,7 +502,7 @@ typedef struct krundl_disk {
 } krundl_disk;
 
 /**
- * A network card: exactly one of unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic = {sizeof
+ * A network card: exactly one of passt, unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic = {sizeof
  * nic};`.
  */
 typedef struct krundl_nic {
@@ -535,6 +539,36 @@ typedef struct krundl_nic {
      * Whether krundl's program in the guest asks for an address with DHCP.
      */
     bool dhcp;
+    /**
+     * Whether krundl starts a passt for this card alone, before the VM; it ends with the VM, and takes no root.
+     */
+    bool passt;
+    /**
+     * Whether the guest reaches what listens on this host's loopback, at the gateway's address, with passt.
+     */
+    bool passt_host_loopback;
+    /**
+     * Whether the workload runs although the card could not be set up; else that ends the VM.
+     */
+    bool optional;
+    /**
+     * The program, with passt; NULL: searched in PATH.
+     */
+    const char *passt_program;
+    /**
+     * The card's IPv4 address and the length of its network's prefix, such as "192.0.2.7/24", which krundl's program in
+     * the guest sets; NULL: none, with passt 10.0.2.15/24.
+     */
+    const char *address;
+    /**
+     * The IPv4 address of the way out of that network; NULL: none, with passt one of the network's own.
+     */
+    const char *gateway;
+    /**
+     * The addresses of the name servers in the guest's /etc/resolv.conf, an array that ends with NULL; NULL: those that
+     * DHCP names, with passt this host's.
+     */
+    const char *const *dns;
 } krundl_nic;
 
 /**
@@ -832,8 +866,8 @@ size_t krundl_error_attempt_count(const struct krundl_error *error);
 const char *krundl_error_attempt_candidate(const struct krundl_error *error, size_t index);
 
 /**
- * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known"; NULL for an
- * index that there is not. index: from 0. The text is the error's own.
+ * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known", "bundled"; NULL
+ * for an index that there is not. index: from 0. The text is the error's own.
  *
  * Threads: any. Cannot fail.
  */
@@ -1088,8 +1122,8 @@ size_t krundl_probe_attempt_count(const struct krundl_probe *probe);
 const char *krundl_probe_attempt_candidate(const struct krundl_probe *probe, size_t index);
 
 /**
- * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known"; NULL for an
- * index that there is not. index: from 0. The text is the probe's own.
+ * Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known", "bundled"; NULL
+ * for an index that there is not. index: from 0. The text is the probe's own.
  *
  * Threads: any. Cannot fail.
  */
@@ -1635,6 +1669,30 @@ krundl_status krundl_spec_add_port(struct krundl_spec *spec, uint16_t host, uint
  * told again by krundl_plan_new with the field's name.
  */
 krundl_status krundl_spec_add_nic(struct krundl_spec *spec, const struct krundl_nic *nic);
+
+/**
+ * A port of the host that leads to the guest, through the passt of the card that was added last. host: its number on the
+ * host; 0: any that is free when the VM starts. guest: its number in the guest. address: the host's IPv4 address on which
+ * it is open; NULL: 127.0.0.1, which only this host reaches. protocol: "tcp", "udp"; NULL: "tcp".
+ *
+ * spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT, also
+ * where there is no such card, told again by krundl_plan_new with the field's name.
+ */
+krundl_status krundl_spec_add_forward(struct krundl_spec *spec,
+                                      uint16_t host,
+                                      uint16_t guest,
+                                      const char *address,
+                                      const char *protocol);
+
+/**
+ * The control port, over which further commands come into the running guest. socket: the socket, which libkrun makes in a
+ * directory that is closed to everybody else (mode 0700); NULL: in a directory that krundl makes for this VM alone.
+ *
+ * spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
+ * told again by krundl_plan_new with the field's name.
+ */
+krundl_status krundl_spec_set_control(struct krundl_spec *spec,
+                                      const char *socket);
 
 /**
  * A vsock port. port: its number. socket: the unix socket of the host; not NULL. listen: false: the guest connects

@@ -30,6 +30,7 @@ pub mod capabilities;
 #[cfg(feature = "capi")]
 pub mod capi;
 mod child;
+pub mod control;
 pub mod doctor;
 pub mod errno;
 pub mod error;
@@ -41,10 +42,14 @@ pub mod plan;
 pub mod probe;
 #[cfg(feature = "python")]
 mod python;
+pub mod sockets;
 pub mod spec;
 pub mod symbols;
 
 // Shared with the guest program, which uses the other half of each.
+#[allow(dead_code)]
+#[path = "../guest/frames.rs"]
+mod frames;
 #[allow(dead_code)]
 #[path = "../guest/words.rs"]
 mod guest_words;

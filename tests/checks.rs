@@ -379,6 +379,45 @@ fn vsock_sockets_lie_in_directories_that_exist_and_are_not_there_when_libkrun_ma
 }
 
 #[test]
+fn the_guests_address_is_3_and_no_other() {
+    let host = Host::new();
+    host.good(json!({"vsock": {"cid": 3}}));
+    for cid in [0, 2, 4, u32::MAX] {
+        host.bad(json!({"vsock": {"cid": cid}}), &[("vsock.cid", "always 3: libkrun has no function")]);
+    }
+}
+
+#[test]
+fn a_control_port_is_closed_to_others_and_takes_krundls_program() {
+    let host = Host::new();
+    let (own, open) = (host.path("own"), host.path("open"));
+    for (dir, mode) in [(&own, 0o700), (&open, 0o755)] {
+        fs::create_dir(dir).unwrap();
+        fs::set_permissions(dir, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let at = |dir: &str| json!({"socket": format!("{dir}/s")});
+    host.good(json!({"control": "private"}));
+    host.good(json!({"control": at(&own)}));
+    host.bad(json!({"control": at(&open)}), &[("control.socket", "open to other users (mode 0755)")]);
+    host.bad(json!({"control": at(&host.path("none"))}), &[("control.socket", "does not exist")]);
+    host.file("own/s", "");
+    host.bad(json!({"control": at(&own)}), &[("control.socket", "there already")]);
+    assert!(Path::new(&own).join("s").exists(), "it is left alone");
+    fs::remove_file(Path::new(&own).join("s")).unwrap();
+
+    let ports = json!({"ports": [
+        {"port": krundl::plan::CONTROL_PORT, "path": format!("{own}/a"), "listen": true},
+        {"port": 1, "path": format!("{own}/s"), "listen": true},
+    ]});
+    host.bad(
+        json!({"control": at(&own), "vsock": ports}),
+        &[("vsock.ports[0].port", "krundl"), ("vsock.ports[1].path", "control.socket")],
+    );
+    let firmware = json!({"firmware": host.file("firmware", "x"), "root": null, "exec": null, "control": "private"});
+    host.bad(firmware, &[("control", "krundl's program")]);
+}
+
+#[test]
 fn consoles_and_ports_lead_somewhere_and_are_kept_open() {
     let host = Host::new();
     let input = host.file("in", "typed");

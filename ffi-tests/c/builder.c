@@ -85,10 +85,30 @@ static void every_setter_sets_its_field(void) {
     nic.features = features;
     nic.vfkit = nic.dhcp = true;
     OK(krundl_spec_add_nic(spec, &nic));
-    has(spec, "\"nics\":[{\"unixstream\":null,\"unixgram\":\"/s\",\"vfkit\":true,\"tap\":null,"
-              "\"mac\":\"02:00:00:00:00:01\",\"features\":[\"csum\",\"guest_tso4\"],\"dhcp\":true}]");
+    has(spec, "\"nics\":[{\"passt\":null,\"unixstream\":null,\"unixgram\":\"/s\",\"vfkit\":true,\"tap\":null,"
+              "\"mac\":\"02:00:00:00:00:01\",\"features\":[\"csum\",\"guest_tso4\"],\"address\":null,\"gateway\":null,"
+              "\"dns\":null,\"dhcp\":true,\"optional\":false}]");
+    const char *dns[] = {"192.0.2.1", "2001:db8::1", NULL};
+    krundl_nic own = {.struct_size = sizeof own};
+    own.passt = own.passt_host_loopback = own.optional = true;
+    own.passt_program = "/p";
+    own.address = "192.0.2.7/24";
+    own.gateway = "192.0.2.254";
+    own.dns = dns;
+    OK(krundl_spec_add_nic(spec, &own));
+    OK(krundl_spec_add_forward(spec, 8080, 80, NULL, NULL));
+    OK(krundl_spec_add_forward(spec, 0, 53, "0.0.0.0", "udp"));
+    has(spec, "{\"passt\":{\"ports\":[{\"host\":8080,\"guest\":80,\"address\":\"127.0.0.1\",\"protocol\":\"tcp\"},"
+              "{\"host\":0,\"guest\":53,\"address\":\"0.0.0.0\",\"protocol\":\"udp\"}],\"program\":\"/p\","
+              "\"host_loopback\":true},\"unixstream\":null,\"unixgram\":null,\"vfkit\":false,\"tap\":null,\"mac\":null,"
+              "\"features\":null,\"address\":\"192.0.2.7/24\",\"gateway\":\"192.0.2.254\","
+              "\"dns\":[\"192.0.2.1\",\"2001:db8::1\"],\"dhcp\":false,\"optional\":true}]");
+    OK(krundl_spec_set_control(spec, "/s/control"));
+    has(spec, "\"control\":{\"socket\":\"/s/control\"}");
+    OK(krundl_spec_set_control(spec, NULL));
+    has(spec, "\"control\":\"private\"");
     OK(krundl_spec_add_vsock_port(spec, 7, "/v", true));
-    has(spec, "\"vsock\":{\"ports\":[{\"port\":7,\"path\":\"/v\",\"listen\":true}]}");
+    has(spec, "\"ports\":[{\"port\":7,\"path\":\"/v\",\"listen\":true}]}");
     OK(krundl_spec_set_console_file(spec, "/c"));
     has(spec, "\"console\":{\"file\":\"/c\"}");
     OK(krundl_spec_set_console_none(spec));
@@ -145,6 +165,10 @@ static void a_mistake_is_told_by_the_plan_with_its_field(void) {
     CHECK(krundl_spec_add_mount_with(spec, &mount) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_log(spec, "loud", NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_kernel(spec, "/k", "zip", NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    CHECK(krundl_spec_add_forward(spec, 80, 80, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    krundl_nic nic = {.struct_size = sizeof nic};
+    nic.gateway = "there";
+    CHECK(krundl_spec_add_nic(spec, &nic) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_sound(spec, true) == KRUNDL_STATUS_OK);
 
     krundl_probe *probe = probe_of("1.19.7", "1.19.7");
@@ -153,12 +177,13 @@ static void a_mistake_is_told_by_the_plan_with_its_field(void) {
     CHECK(krundl_plan_new(probe, spec, &plan, &error) == KRUNDL_STATUS_INVALID_SPEC);
     CHECK(plan == NULL);
     static const char *const FIELDS[] = {"mounts[0].host", "mounts[0].guest", "mounts[0].semantics", "mounts[0]",
-                                         "log_level",      "kernel.format",   "sound"};
+                                         "log_level",      "kernel.format",   "nics[0].passt",      "nics[0].gateway",
+                                         "sound"};
     CHECK(krundl_error_problem_count(error) == sizeof FIELDS / sizeof *FIELDS);
     for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++)
         CHECK_TEXT(krundl_error_problem_field(error, i), FIELDS[i]);
     CHECK_TEXT(krundl_error_problem_kind(error, 0), "invalid");
-    CHECK_TEXT(krundl_error_problem_kind(error, 6), "unsupported");
+    CHECK_TEXT(krundl_error_problem_kind(error, 8), "unsupported");
     CHECK_HAS(krundl_error_problem_reason(error, 1), "UTF-8");
     CHECK_HAS(krundl_error_message(error), "mounts[0].host: is NULL");
     krundl_error_free(error);

@@ -32,7 +32,7 @@ _Static_assert(offsetof(krundl_disk, format) == 24, "offsetof(krundl_disk, forma
 _Static_assert(offsetof(krundl_disk, sync) == 32, "offsetof(krundl_disk, sync) == 32");
 _Static_assert(offsetof(krundl_disk, read_only) == 40, "offsetof(krundl_disk, read_only) == 40");
 _Static_assert(offsetof(krundl_disk, direct_io) == 41, "offsetof(krundl_disk, direct_io) == 41");
-_Static_assert(sizeof(krundl_nic) == 56, "sizeof(krundl_nic) == 56");
+_Static_assert(sizeof(krundl_nic) == 88, "sizeof(krundl_nic) == 88");
 _Static_assert(offsetof(krundl_nic, struct_size) == 0, "offsetof(krundl_nic, struct_size) == 0");
 _Static_assert(offsetof(krundl_nic, unixstream) == 8, "offsetof(krundl_nic, unixstream) == 8");
 _Static_assert(offsetof(krundl_nic, unixgram) == 16, "offsetof(krundl_nic, unixgram) == 16");
@@ -41,6 +41,13 @@ _Static_assert(offsetof(krundl_nic, mac) == 32, "offsetof(krundl_nic, mac) == 32
 _Static_assert(offsetof(krundl_nic, features) == 40, "offsetof(krundl_nic, features) == 40");
 _Static_assert(offsetof(krundl_nic, vfkit) == 48, "offsetof(krundl_nic, vfkit) == 48");
 _Static_assert(offsetof(krundl_nic, dhcp) == 49, "offsetof(krundl_nic, dhcp) == 49");
+_Static_assert(offsetof(krundl_nic, passt) == 50, "offsetof(krundl_nic, passt) == 50");
+_Static_assert(offsetof(krundl_nic, passt_host_loopback) == 51, "offsetof(krundl_nic, passt_host_loopback) == 51");
+_Static_assert(offsetof(krundl_nic, optional) == 52, "offsetof(krundl_nic, optional) == 52");
+_Static_assert(offsetof(krundl_nic, passt_program) == 56, "offsetof(krundl_nic, passt_program) == 56");
+_Static_assert(offsetof(krundl_nic, address) == 64, "offsetof(krundl_nic, address) == 64");
+_Static_assert(offsetof(krundl_nic, gateway) == 72, "offsetof(krundl_nic, gateway) == 72");
+_Static_assert(offsetof(krundl_nic, dns) == 80, "offsetof(krundl_nic, dns) == 80");
 _Static_assert(sizeof(krundl_display) == 40, "sizeof(krundl_display) == 40");
 _Static_assert(offsetof(krundl_display, struct_size) == 0, "offsetof(krundl_display, struct_size) == 0");
 _Static_assert(offsetof(krundl_display, edid) == 8, "offsetof(krundl_display, edid) == 8");
@@ -118,6 +125,7 @@ _Static_assert(KRUNDL_STATUS_GUEST_SETUP == 404, "KRUNDL_STATUS_GUEST_SETUP == 4
 _Static_assert(KRUNDL_STATUS_GUEST_LOST == 405, "KRUNDL_STATUS_GUEST_LOST == 405");
 _Static_assert(KRUNDL_STATUS_TIMED_OUT == 406, "KRUNDL_STATUS_TIMED_OUT == 406");
 _Static_assert(KRUNDL_STATUS_READINESS_UNKNOWN == 407, "KRUNDL_STATUS_READINESS_UNKNOWN == 407");
+_Static_assert(KRUNDL_STATUS_CONTROL_LOST == 408, "KRUNDL_STATUS_CONTROL_LOST == 408");
 _Static_assert(KRUNDL_STATUS_OS == 500, "KRUNDL_STATUS_OS == 500");
 _Static_assert(KRUNDL_STATUS_INVALID_ARGUMENT == 600, "KRUNDL_STATUS_INVALID_ARGUMENT == 600");
 _Static_assert(KRUNDL_STATUS_INTERNAL == 601, "KRUNDL_STATUS_INTERNAL == 601");

@@ -117,6 +117,7 @@ int main(void) {
     CHECK(krundl_spec_add_console_port(NULL, NULL, NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_add_disk(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_add_display(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    CHECK(krundl_spec_add_forward(NULL, 0, 0, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_add_input(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_add_mount(NULL, NULL, NULL, false) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_add_mount_with(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
@@ -132,6 +133,7 @@ int main(void) {
     CHECK(krundl_spec_json(NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_console_file(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_console_none(NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
+    CHECK(krundl_spec_set_control(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_env(NULL, NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_exec(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);
     CHECK(krundl_spec_set_firmware(NULL, NULL) == KRUNDL_STATUS_INVALID_ARGUMENT);

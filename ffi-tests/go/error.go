@@ -30,6 +30,7 @@ const (
 	GuestLost         Status = C.KRUNDL_STATUS_GUEST_LOST
 	TimedOut          Status = C.KRUNDL_STATUS_TIMED_OUT
 	ReadinessUnknown  Status = C.KRUNDL_STATUS_READINESS_UNKNOWN
+	ControlLost       Status = C.KRUNDL_STATUS_CONTROL_LOST
 	OS                Status = C.KRUNDL_STATUS_OS
 	InvalidArgument   Status = C.KRUNDL_STATUS_INVALID_ARGUMENT
 	Internal          Status = C.KRUNDL_STATUS_INTERNAL

@@ -15,6 +15,8 @@ type Spec struct {
 	Console Console `json:"console"`
 	// Further console ports.
 	ConsolePorts []ConsolePort `json:"console_ports,omitempty"`
+	// The way into the running guest, for further commands, figures and the request to end; none where absent.
+	Control *Control `json:"control,omitempty"`
 	// Disks.
 	Disks []Disk `json:"disks,omitempty"`
 	// Its displays.
@@ -282,7 +284,7 @@ type NIC struct {
 	DHCP bool `json:"dhcp,omitempty"`
 	// The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with passt this
 	// host's.
-	Dns *[]string `json:"dns,omitempty"`
+	DNS *[]string `json:"dns,omitempty"`
 	// What is offered to the guest's driver; libkrun's usual set where absent.
 	Features *[]NetFeature `json:"features,omitempty"`
 	// The way out of that network. With passt the network's first address, or the second if the first is the guest's.
@@ -432,6 +434,8 @@ type TSI struct {
 // Connections between the guest's vsock ports and unix sockets of the host. The guest's own address (CID) is always
 // 3, the host's 2.
 type Vsock struct {
+	// The guest's own address: 3, whatever is wished for. Another is refused, since libkrun has no function for it.
+	CID *uint32 `json:"cid,omitempty"`
 	// The ports.
 	Ports []VsockPort `json:"ports,omitempty"`
 }

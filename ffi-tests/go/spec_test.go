@@ -17,18 +17,26 @@ var names = map[reflect.Type]string{
 	reflect.TypeOf(KernelFormat("")):  "elf",
 	reflect.TypeOf(LogLevel("")):      "trace",
 	reflect.TypeOf(NetFeature("")):    "guest_tso4",
+	reflect.TypeOf(Protocol("")):      "udp",
 	reflect.TypeOf(Semantics("")):     "simplified",
 }
 
+// Strings that cannot be any.
+var addresses = map[string]string{"NIC.Gateway": "192.0.2.1", "NIC.DNS": "2001:db8::1", "Forward.Address": "192.0.2.7"}
+
 // fill puts something other than the default into every field, and returns how many fields it has filled.
-func fill(t *testing.T, value reflect.Value) int {
+func fill(t *testing.T, value reflect.Value) int { return fillAs(t, value, "") }
+
+func fillAs(t *testing.T, value reflect.Value, name string) int {
 	switch value.Kind() {
 	case reflect.String:
-		switch name, ok := names[value.Type()]; {
+		switch known, ok := names[value.Type()]; {
 		case ok:
-			value.SetString(name)
+			value.SetString(known)
 		case value.Type() == reflect.TypeOf(Text("")):
 			value.SetString("text\xff")
+		case addresses[name] != "":
+			value.SetString(addresses[name])
 		case value.Type() == reflect.TypeOf(""):
 			value.SetString("some")
 		default:
@@ -40,15 +48,15 @@ func fill(t *testing.T, value reflect.Value) int {
 		value.SetUint(7)
 	case reflect.Pointer:
 		value.Set(reflect.New(value.Type().Elem()))
-		return fill(t, value.Elem())
+		return fillAs(t, value.Elem(), name)
 	case reflect.Slice:
 		value.Set(reflect.MakeSlice(value.Type(), 2, 2))
-		return fill(t, value.Index(0)) + fill(t, value.Index(1))
+		return fillAs(t, value.Index(0), name) + fillAs(t, value.Index(1), name)
 	case reflect.Array:
-		return fill(t, value.Index(0)) + fill(t, value.Index(1))
+		return fillAs(t, value.Index(0), name) + fillAs(t, value.Index(1), name)
 	case reflect.Map:
 		item := reflect.New(value.Type().Elem()).Elem()
-		filled := fill(t, item)
+		filled := fillAs(t, item, name)
 		value.Set(reflect.MakeMap(value.Type()))
 		value.SetMapIndex(reflect.ValueOf("KEY"), item)
 		return filled
@@ -59,7 +67,7 @@ func fill(t *testing.T, value reflect.Value) int {
 		}
 		filled := 0
 		for i := 0; i < value.NumField(); i++ {
-			filled += fill(t, value.Field(i))
+			filled += fillAs(t, value.Field(i), value.Type().Name()+"."+value.Type().Field(i).Name)
 		}
 		return filled
 	default:
@@ -73,7 +81,7 @@ func TestEveryFieldGoesToKrundlAndBack(t *testing.T) {
 	if filled := fill(t, reflect.ValueOf(&whole).Elem()); filled < 100 {
 		t.Fatal(filled, "fields")
 	}
-	for _, spec := range []Spec{whole, {VCPUs: 1, MemoryMiB: 256}, {VCPUs: 1, MemoryMiB: 1, Console: Console{None: true}}} {
+	for _, spec := range []Spec{whole, {VCPUs: 1, MemoryMiB: 256}, {VCPUs: 1, MemoryMiB: 1, Console: Console{None: true}, Control: &Control{}}} {
 		text, err := spec.JSON()
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +99,7 @@ func TestEveryFieldGoesToKrundlAndBack(t *testing.T) {
 		if spec.Root != nil && !reflect.DeepEqual(spec, back) {
 			t.Fatalf("%s\nbecomes\n%s", text, said)
 		}
-		if back.VCPUs != spec.VCPUs || back.Console != spec.Console {
+		if back.VCPUs != spec.VCPUs || back.Console != spec.Console || !reflect.DeepEqual(back.Control, spec.Control) {
 			t.Fatal(back)
 		}
 	}

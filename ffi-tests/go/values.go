@@ -101,6 +101,35 @@ func (c *Console) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// Control is where the control port is on the host; the zero value is in a directory that krundl makes for this VM alone,
+// and removes with it.
+type Control struct {
+	// Socket is made by libkrun, in a directory that is closed to everybody else (mode 0700).
+	Socket string
+}
+
+// MarshalJSON makes of it what docs/spec.md has.
+func (c Control) MarshalJSON() ([]byte, error) {
+	if c.Socket == "" {
+		return []byte(`"private"`), nil
+	}
+	return json.Marshal(map[string]string{"socket": c.Socket})
+}
+
+// UnmarshalJSON takes what docs/spec.md has.
+func (c *Control) UnmarshalJSON(data []byte) error {
+	if string(bytes.TrimSpace(data)) == `"private"` {
+		*c = Control{}
+		return nil
+	}
+	var at struct{ Socket string }
+	if err := json.Unmarshal(data, &at); err != nil || at.Socket == "" {
+		return fmt.Errorf("krundl: %s is no control port", data)
+	}
+	*c = Control{Socket: at.Socket}
+	return nil
+}
+
 // Some is a pointer to a value, for those fields of a Spec in which nothing and zero are two things.
 func Some[T any](value T) *T { return &value }
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 from . import _krundl
 from ._errors import (
     CallError,
+    ControlLost,
     Crashed,
     Error,
     GenerationUnknown,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         plan,
         probe,
     )
+    from ._bundled import bundled_kernel
     from ._plan import Call, Plan
     from ._reports import (
         Attempt,
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from ._spec import (
         ConsoleFile,
         ConsolePort,
+        ControlSocket,
         Disk,
         Display,
         Exec,
@@ -100,16 +103,17 @@ if TYPE_CHECKING:
 __version__: str = _krundl.version()
 
 _ERRORS = (
-    "CallError Crashed Error GenerationUnknown GuestLost GuestSetup HelperFailed HelperMismatch HelperNotFound"
+    "CallError ControlLost Crashed Error GenerationUnknown GuestLost GuestSetup HelperFailed HelperMismatch HelperNotFound"
     " Internal InvalidArgument InvalidSpec LibraryChanged LibraryNotFound NetworkError NeverUp OsError ReadinessUnknown StartError TimedOut Unsupported"
     " VmmFailed"
 )
 
 _LATER = {
     "_api": "check doctor inspect krun_launch launch launch_async missing_filesystems mount_commands plan probe",
+    "_bundled": "bundled_kernel",
     "_plan": "Call Plan",
     "_reports": "Attempt Check DoctorReport Inspected Levels LibraryReport Part ProbeReport Problem",
-    "_spec": "ConsoleFile ConsolePort Disk Display Exec Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Port"
+    "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Port"
     " Rlimit Root RootDisk Serial Tee Tsi VmSpec Vsock VsockPort",
     "_vm": "DEVNULL PIPE STDOUT Exit Vm",
 }
@@ -124,6 +128,8 @@ if TYPE_CHECKING:
         "Check",
         "ConsoleFile",
         "ConsolePort",
+        "ControlLost",
+        "ControlSocket",
         "Crashed",
         "DEVNULL",
         "Disk",
@@ -179,6 +185,7 @@ if TYPE_CHECKING:
         "Vsock",
         "VsockPort",
         "__version__",
+        "bundled_kernel",
         "check",
         "doctor",
         "inspect",

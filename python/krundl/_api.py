@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, Union
 
 from . import _krundl
+from ._bundled import libkrun
 from ._data import _plain
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def probe(
     """
     from ._reports import ProbeReport
 
-    data, probed = _krundl.probe(library, directory, helper, timeout, kernel_release)
+    data, probed = _krundl.probe(library, directory, libkrun(), helper, timeout, kernel_release)
     report = ProbeReport.from_dict(data)
     report._remember(probed)
     return report
@@ -58,7 +59,7 @@ def _probed(
     probe_report: ProbeReport | None, library: HostPath | None, helper: HostPath | None
 ) -> _krundl.Probed:
     if probe_report is None:
-        return _krundl.probe(library, None, helper, 10.0, False)[1]
+        return _krundl.probe(library, None, libkrun(), helper, 10.0, False)[1]
     if library is not None:
         raise ValueError("a probe has its library: give one or the other")
     if probe_report._probed is None:
@@ -89,7 +90,9 @@ def doctor(
     from ._reports import DoctorReport
 
     text = _json(list(mounts))
-    data, shown = _krundl.doctor(library, directory, helper, timeout, text, kernel, compare, boot, list(only))
+    data, shown = _krundl.doctor(
+        library, directory, libkrun(), helper, timeout, text, kernel, compare, boot, list(only)
+    )
     report = DoctorReport.from_dict(data)
     report._remember(shown)
     return report

@@ -202,6 +202,13 @@ class ReadinessUnknown(Error):
     name = "ReadinessUnknown"
 
 
+class ControlLost(Error):
+    """The guest's control port cannot be reached, or the conversation broke off."""
+
+    code = 408
+    name = "ControlLost"
+
+
 class OsError(Error, OSError):
     """The operating system refused something that krundl itself needs."""
 

@@ -31,11 +31,12 @@ def codes() -> tuple[tuple[int, str, str, str], ...]: ...
 def functions() -> tuple[tuple[str, str, str], ...]: ...
 def levels() -> tuple[tuple[str, int], ...]: ...
 def probe(
-    library: _Path, directory: _Path, helper: _Path, timeout: float, kernel_release: bool
+    library: _Path, directory: _Path, bundled: _Path, helper: _Path, timeout: float, kernel_release: bool
 ) -> tuple[dict[str, Any], Probed]: ...
 def doctor(
     library: _Path,
     directory: _Path,
+    bundled: _Path,
     helper: _Path,
     timeout: float,
     mounts: str,

@@ -66,6 +66,7 @@ Origin = Literal[
     "env_directory",
     "loader",
     "well_known",
+    "bundled",
 ]
 """Where the idea to try a candidate came from."""
 

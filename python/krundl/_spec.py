@@ -13,6 +13,8 @@ __all__ = [
     "Console",
     "ConsoleFile",
     "ConsolePort",
+    "Control",
+    "ControlSocket",
     "Disk",
     "DiskFormat",
     "DiskSync",
@@ -55,6 +57,12 @@ Text = Union[str, bytes, "os.PathLike[str]"]
 
 Console = Union[Literal["inherit", "none"], "ConsoleFile"]
 """Where the guest's console and the workload's standard streams go."""
+
+
+Control = Union[Literal["private"], "ControlSocket"]
+"""Where the control port is on the host. Over it come further commands (`exec`), figures and the request to end, by
+krundl's program in the guest. Whoever can connect to the socket can do anything in the guest.
+"""
 
 
 DiskFormat = Literal[
@@ -137,6 +145,14 @@ class ConsoleFile(Data):
 
     file: HostPath
     """The file, which is truncated."""
+
+
+@dataclass(kw_only=True)
+class ControlSocket(Data):
+    """The control port at a path."""
+
+    socket: HostPath
+    """The socket, which libkrun makes, in a directory with mode 0700."""
 
 
 @dataclass(kw_only=True)
@@ -475,6 +491,8 @@ class Vsock(Data):
     3, the host's 2.
     """
 
+    cid: int | None = None
+    """The guest's own address: 3, whatever is wished for. Another is refused, since libkrun has no function for it."""
     ports: list[VsockPort] = field(default_factory=list)
     """The ports."""
 
@@ -495,6 +513,8 @@ class VmSpec(_SpecBase):
     """The console and the standard streams."""
     console_ports: list[ConsolePort] = field(default_factory=list)
     """Further console ports."""
+    control: Control | None = None
+    """The way into the running guest, for further commands, figures and the request to end; none where absent."""
     disks: list[Disk] = field(default_factory=list)
     """Disks."""
     displays: list[Display] = field(default_factory=list)
@@ -557,6 +577,7 @@ class VmSpec(_SpecBase):
     _nested = {
         "console": ("one", ConsoleFile),
         "console_ports": ("list", ConsolePort),
+        "control": ("one", ControlSocket),
         "disks": ("list", Disk),
         "displays": ("list", Display),
         "exec": ("one", Exec),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,18 +149,27 @@ def test_somebody_else_may_reap(child: subprocess.Popen[bytes]) -> None:
     assert process.poll() == 0
 
 
-def test_whether_it_lives_is_told_as_soon_as_it_does_not(child: subprocess.Popen[bytes]) -> None:
-    process = Process(child.pid, ["vm"])
-    assert process.lives_for(0.05) and asyncio.run(process.lives_for_async(0.05))
-    told(child, 1)
-    started = time.monotonic()
-    assert not process.lives_for(60) and not asyncio.run(process.lives_for_async(60))
-    assert time.monotonic() - started < 50
+def test_a_server_answers_whoever_speaks_first() -> None:
+    """What a passt that waits for the host's first word does to a server that waits, too."""
+
+    def serve(listener: socket.socket, answer: bytes) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            if connection.recv(100).startswith(b"SSH-2.0-"):
+                connection.sendall(answer)
+
+    for answer, expected in ((b"SSH-2.0-dropbear\r\n", True), (b"220 mail\r\n", False), (b"", False)):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=serve, args=(listener, answer))
+            thread.start()
+            assert _guest.answers("127.0.0.1", listener.getsockname()[1], 0.5) is expected
+            thread.join()
+    # Nobody listens there.
+    assert not _guest.answers("127.0.0.1", 1, 0.5)
+    assert not _guest.answers("127.0.0.1", 1, 0.0)
 
 
 def test_the_hosts_sockets_are_found_by_their_names(tmp_path: Path) -> None:
-    import socket
-
     with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
         one.bind(os.fspath(tmp_path / "a.sock_5000"))
         other.bind(os.fspath(tmp_path / "b.sock_5000"))

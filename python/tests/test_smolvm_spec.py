@@ -8,7 +8,9 @@ from typing import Any
 
 import krundl
 import pytest
+from krundl._spec import Passt
 from krundl.smolvm import vm_spec
+from krundl.smolvm._spec import PASST_NETWORK
 
 ROOTFS = Path("/images/rootfs.ext4")
 KERNEL = Path("/images/vmlinux")
@@ -63,8 +65,8 @@ class Config:
 @dataclass(frozen=True)
 class Network:
     mode: str = "nat"
-    guest_ip: str | None = "192.168.127.2"
-    gateway_ip: str | None = "192.168.127.1"
+    guest_ip: str | None = "10.0.2.15"
+    gateway_ip: str | None = "10.0.2.2"
     netmask: str | None = "255.255.255.0"
     guest_mac: str = "AA:FC:00:00:00:01"
     ssh_host_port: int | None = 2200
@@ -95,8 +97,10 @@ def test_every_field_is_one_that_krundl_has() -> None:
             initrd_path=Path("/images/initrd"),
             extra_drives=[Path("/images/data.qcow2")],
             workspace_mounts=[Mount(Path("/src"))],
+            port_forwards=[Forward(8080, 80)],
             vsock=Vsock(),
         ),
+        Network(),
         socket="/run/agent.sock",
         listeners={5000: "/run/agent.sock_5000"},
     )
@@ -149,6 +153,17 @@ def test_ssh_and_every_forward_are_ports_of_a_passt() -> None:
     ]
 
 
+def test_on_a_mac_gvproxy_has_addresses_of_its_own() -> None:
+    (nic,) = spec(Config(), Network(guest_ip="192.168.127.2"), system="Darwin")["nics"]
+    assert nic["gvproxy"]["ports"] == [{"host": 2200, "guest": 22, "address": "127.0.0.1"}]
+
+
+def test_the_guests_address_is_the_one_that_krundls_passt_delivers_to() -> None:
+    assert (PASST_NETWORK[0], PASST_NETWORK[1]) == ("10.0.2.15", "10.0.2.2")
+    said = Passt.__doc__ or ""
+    assert f"{PASST_NETWORK[0]}/24" in said and PASST_NETWORK[1] in said
+
+
 def test_without_a_port_for_ssh_there_is_none() -> None:
     (nic,) = spec(Config(), replace(Network(), ssh_host_port=None))["nics"]
     assert nic["passt"]["ports"] == []
@@ -175,6 +190,7 @@ def test_the_agent_is_reached_and_the_host_is_reachable() -> None:
         (Config(network_rate_limit_mbps=10), None, "nics[0]", "unsupported", "network_rate_limit_mbps"),
         (Config(internet_settings=Policy(False)), None, "nics[0]", "unsupported", "internet_settings"),
         (Config(), Network(mode="bridge"), "nics[0]", "unsupported", "'nat'"),
+        (Config(), Network(guest_ip="192.168.127.2"), "nics[0]", "invalid", "delete the sandbox"),
     ],
 )
 def test_what_cannot_be_had_is_refused(

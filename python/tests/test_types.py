@@ -62,6 +62,7 @@ FULL: dict[str, Any] = {
     "nics": [{"unixgram": "/s", "vfkit": True, "features": ["csum"]}],
     "vsock": {"ports": [{"port": 5, "path": "/v", "listen": True}]},
     "console": {"file": "/c"},
+    "control": {"socket": "/r/control"},
     "rlimits": {"NOFILE": {"soft": 18446744073709551615}},
     "displays": [{"width": 1, "height": 2, "physical_size_mm": [3, 4]}],
     "log_level": "debug",

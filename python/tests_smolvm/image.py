@@ -17,20 +17,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# What the recipe's packages are called here.
+# What SmolVM's /init starts. Not its log on the console: SmolVM gives a server half a second for its first word, and where
+# the processor is emulated every byte on a serial line takes its part of that.
 SSHD = """#!/bin/sh
-exec {dropbear} -E -s -r /etc/dropbear/host_key
+exec {dropbear} -s -r /etc/dropbear/host_key
 """
 
 
 def main(busybox_root: Path, dropbear: Path, kernel: Path, cache: Path) -> None:
+    from smolvm.facade import _build_auto_config_image_name
     from smolvm.images.builder import ImageBuilder
     from smolvm.images.published import BASE_KERNELS
-    from smolvm.facade import _build_auto_config_image_name
     from smolvm.runtime.boot_profiles import KernelBootProfile, to_published_arch
     from smolvm.types import GuestOS
 
-    class Builder(ImageBuilder):
+    class Builder(ImageBuilder):  # type: ignore[misc]
         """SmolVM's, with what is on this machine instead of Docker and the download."""
 
         def check_docker(self) -> bool:
@@ -77,13 +78,12 @@ def image(busybox_root: Path, dropbear: Path, init: str, target: Path, size_mib:
         write(root / "etc/group", "root:x:0:\n", 0o644)
         write(root / "etc/shells", "/bin/sh\n", 0o644)
         (root / "etc/dropbear").mkdir()
-        key = ["dropbearkey", "-t", "ed25519", "-f", root / "etc/dropbear/host_key"]
-        subprocess.run(key, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        key = os.fspath(root / "etc/dropbear/host_key")
+        subprocess.run(["dropbearkey", "-t", "ed25519", "-f", key], check=True, capture_output=True)
         root.chmod(0o755)
         (root / "root").chmod(0o700)
-        subprocess.run(
-            ["mkfs.ext4", "-q", "-F", "-E", "root_owner=0:0", "-d", root, target, f"{size_mib}M"], check=True
-        )
+        made_of = ["-E", "root_owner=0:0", "-d", os.fspath(root)]
+        subprocess.run(["mkfs.ext4", "-q", "-F", *made_of, os.fspath(target), f"{size_mib}M"], check=True)
 
 
 def libraries(program: Path) -> list[Path]:

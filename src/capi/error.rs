@@ -333,8 +333,8 @@ pub unsafe extern "C" fn krundl_error_attempt_candidate(error: *const krundl_err
     }
 }
 
-/// Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known"; NULL for an
-/// index that there is not. index: from 0. The text is the error's own.
+/// Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known", "bundled"; NULL
+/// for an index that there is not. index: from 0. The text is the error's own.
 ///
 /// Threads: any. Cannot fail.
 ///

@@ -118,8 +118,8 @@ pub unsafe extern "C" fn krundl_probe_attempt_candidate(probe: *const krundl_pro
     }
 }
 
-/// Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known"; NULL for an
-/// index that there is not. index: from 0. The text is the probe's own.
+/// Why it was tried: "explicit", "env_library", "directory", "env_directory", "loader", "well_known", "bundled"; NULL
+/// for an index that there is not. index: from 0. The text is the probe's own.
 ///
 /// Threads: any. Cannot fail.
 ///

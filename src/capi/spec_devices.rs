@@ -1,52 +1,11 @@
-//! The builder's part for network and devices.
+//! The builder's part for consoles and devices.
 
 use std::ffi::c_char;
 
-use super::boundary::{needed_options, optional_path, optional_text, text, texts};
+use super::boundary::{needed_options, optional_path, text};
 use super::spec::{edit, path};
 use super::{krundl_spec, krundl_status};
-use crate::error::Error;
-use crate::spec::{ConsolePort, Display, Gpu, Nic, Port, Serial, Tee, VsockPort};
-
-/// A network card: exactly one of unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic = {sizeof
-/// nic};`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct krundl_nic {
-    /// sizeof(krundl_nic), so that fields can be added.
-    pub struct_size: usize,
-    /// The stream socket on which a passt listens, or NULL.
-    pub unixstream: *const c_char,
-    /// The datagram socket of a gvproxy or vmnet-helper, or NULL.
-    pub unixgram: *const c_char,
-    /// The name of a tap interface of the host, or NULL.
-    pub tap: *const c_char,
-    /// The hardware address, such as "5a:94:ef:e4:0c:ee"; NULL: chosen by krundl.
-    pub mac: *const c_char,
-    /// What is offered to the guest's driver: an array that ends with NULL, of "csum", "guest_csum", "guest_tso4",
-    /// "guest_tso6", "guest_ufo", "host_tso4", "host_tso6", "host_ufo"; NULL: libkrun's usual set.
-    pub features: *const *const c_char,
-    /// Whether the other end of unixgram waits for vfkit's first word, as gvproxy does.
-    pub vfkit: bool,
-    /// Whether krundl's program in the guest asks for an address with DHCP.
-    pub dhcp: bool,
-}
-
-impl Default for krundl_nic {
-    fn default() -> krundl_nic {
-        let none = std::ptr::null();
-        krundl_nic {
-            struct_size: 0,
-            unixstream: none,
-            unixgram: none,
-            tap: none,
-            mac: none,
-            features: std::ptr::null(),
-            vfkit: false,
-            dhcp: false,
-        }
-    }
-}
+use crate::spec::{ConsolePort, Display, Gpu, Serial, Tee};
 
 /// A display of the graphics card. Zeroes are the defaults: `krundl_display display = {.struct_size = sizeof
 /// display};`.
@@ -83,118 +42,6 @@ impl Default for krundl_display {
             width_mm: 0,
             height_mm: 0,
         }
-    }
-}
-
-/// libkrun's network without a card: the guest's sockets are the host's. inet: those of IPv4 and IPv6.
-/// unix_sockets: those of the unix family. only_ports: whether ports that krundl_spec_add_port does not name stay
-/// closed on the host.
-///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
-/// told again by krundl_plan_new with the field's name.
-///
-/// # Safety
-/// `spec` is NULL or a live handle.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn krundl_spec_set_tsi(
-    spec: *mut krundl_spec,
-    inet: bool,
-    unix_sockets: bool,
-    only_ports: bool,
-) -> krundl_status {
-    // SAFETY: the caller's promise is the same.
-    unsafe {
-        edit(spec, |spec| {
-            let tsi = spec.tsi.get_or_insert_default();
-            (tsi.inet, tsi.unix, tsi.only_ports) = (inet, unix_sockets, only_ports);
-            Ok(())
-        })
-    }
-}
-
-/// A TCP port of the guest that is open on the host under a number of the caller's choice, with TSI. host, guest:
-/// its numbers there.
-///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
-/// told again by krundl_plan_new with the field's name.
-///
-/// # Safety
-/// `spec` is NULL or a live handle.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn krundl_spec_add_port(spec: *mut krundl_spec, host: u16, guest: u16) -> krundl_status {
-    // SAFETY: the caller's promise is the same.
-    unsafe {
-        edit(spec, |spec| {
-            spec.tsi.get_or_insert_default().ports.push(Port { host, guest });
-            Ok(())
-        })
-    }
-}
-
-/// A network card. nic: not NULL.
-///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
-/// told again by krundl_plan_new with the field's name.
-///
-/// # Safety
-/// `spec` is NULL or a live handle; `nic` NULL or as described.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn krundl_spec_add_nic(spec: *mut krundl_spec, nic: *const krundl_nic) -> krundl_status {
-    // SAFETY: the caller's promise is the same.
-    unsafe {
-        edit(spec, |spec| {
-            let at = spec.nics.len();
-            let nic = needed_options(&format!("nics[{at}]"), nic)?;
-            let field = |name: &str| format!("nics[{at}].{name}");
-            let features = if nic.features.is_null() {
-                None
-            } else {
-                let names = texts(&field("features"), nic.features)?;
-                let features = serde_json::from_value(names.into());
-                Some(features.map_err(|error| Error::argument(field("features"), error.to_string()))?)
-            };
-            let nic = Nic {
-                passt: None,
-                unixstream: optional_path(nic.unixstream),
-                unixgram: optional_path(nic.unixgram),
-                vfkit: nic.vfkit,
-                tap: optional_text(&field("tap"), nic.tap)?.map(str::to_owned),
-                mac: optional_text(&field("mac"), nic.mac)?.map(str::to_owned),
-                features,
-                address: None,
-                gateway: None,
-                dns: None,
-                dhcp: nic.dhcp,
-                optional: false,
-            };
-            spec.nics.push(nic);
-            Ok(())
-        })
-    }
-}
-
-/// A vsock port. port: its number. socket: the unix socket of the host; not NULL. listen: false: the guest connects
-/// to the port, and somebody listens on the socket by then; true: the guest listens, and libkrun makes the socket.
-///
-/// spec: not NULL. Nothing is kept of what is given. Threads: one at a time. Errors: KRUNDL_STATUS_INVALID_ARGUMENT,
-/// told again by krundl_plan_new with the field's name.
-///
-/// # Safety
-/// `spec` is NULL or a live handle; `socket` NULL or a C string.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn krundl_spec_add_vsock_port(
-    spec: *mut krundl_spec,
-    port: u32,
-    socket: *const c_char,
-    listen: bool,
-) -> krundl_status {
-    // SAFETY: the caller's promise is the same.
-    unsafe {
-        edit(spec, |spec| {
-            let path = path(&format!("vsock.ports[{}].path", spec.vsock.ports.len()), socket)?;
-            spec.vsock.ports.push(VsockPort { port, path, listen });
-            Ok(())
-        })
     }
 }
 

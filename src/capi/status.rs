@@ -45,6 +45,8 @@ pub enum krundl_status {
     TimedOut = 406,
     /// Readiness cannot be told with this libkrun.
     ReadinessUnknown = 407,
+    /// The guest's control port cannot be reached, or the conversation broke off.
+    ControlLost = 408,
     /// The operating system refused something that krundl itself needs.
     Os = 500,
     /// A function was given something that it cannot take: NULL, text that is not UTF-8, a name that there is not.
@@ -72,6 +74,7 @@ pub(super) const STATUSES: &[krundl_status] = &[
     krundl_status::GuestLost,
     krundl_status::TimedOut,
     krundl_status::ReadinessUnknown,
+    krundl_status::ControlLost,
     krundl_status::Os,
     krundl_status::InvalidArgument,
     krundl_status::Internal,
@@ -103,6 +106,7 @@ const NAMES: &[(i32, &CStr)] = &[
     (405, c"guest_lost"),
     (406, c"timed_out"),
     (407, c"readiness_unknown"),
+    (408, c"control_lost"),
     (500, c"os"),
     (600, c"invalid_argument"),
     (601, c"internal"),

@@ -40,6 +40,7 @@ pub(super) fn orders(guest: &Guest) -> Vec<u8> {
             Channel::Vsock { port } => OrderChannel::Vsock { port },
             Channel::Port => OrderChannel::Port { name: CHANNEL_NAME.as_bytes().to_vec() },
         },
+        control: guest.control,
         reopen_stdio: guest.reopen_stdio,
         root: guest.root.as_ref().map(|root| OrderRoot {
             device: root.device.clone().into_bytes(),

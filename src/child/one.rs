@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use super::bootstrap::{self, Share};
 use super::streams::Streams;
 use crate::plan::{Call, Content, Fd, Guest, NetSocket, Shared, Socket};
+use crate::sockets::CONTROL_NAME;
 use crate::spec::HostPath;
 use crate::symbols::Functions;
 
@@ -313,6 +314,7 @@ impl<'a> Caller<'a> {
     /// A socket by the directory that was checked, so that its path is short wherever that is.
     fn socket(&self, socket: &Socket) -> Result<CString, NotMade> {
         match socket {
+            Socket::Ours(Fd::Control) => c_string(format!("/proc/self/fd/{}/{CONTROL_NAME}", self.fd(Fd::Control))),
             Socket::Ours(fd) => c_string(format!("/proc/self/fd/{}", self.fd(*fd))),
             Socket::Host(socket) => {
                 let mut path = self.host_file(&socket.dir)?.into_bytes();

@@ -10,7 +10,7 @@ use super::{EXIT_FAILED, Reporter, exit, network, parent};
 use crate::capabilities::Generation;
 use crate::helper::wire::{How, Status};
 use crate::library::reopen;
-use crate::plan::{Call, Channel, Plan, Shared};
+use crate::plan::{Call, Plan, Shared};
 
 pub(super) fn run(plan: Plan, how: &How, extra: Vec<OwnedFd>, mut status: Reporter) -> ! {
     if how.die_with_parent
@@ -25,14 +25,14 @@ pub(super) fn run(plan: Plan, how: &How, extra: Vec<OwnedFd>, mut status: Report
 }
 
 /// Carries out a plan; comes back only when that failed, with the status that says why. `extra` is the log, the channel
-/// where the plan has one, then what the host checks kept open.
+/// and the private control port's directory where the plan has them, then what the host checks kept open.
 ///
 /// # Safety
 /// The constructors of libkrun and libkrunfw run in this process, and `krun_start_enter` ends it.
 pub(super) unsafe fn carry_out(plan: &Plan, extra: Vec<OwnedFd>, say: &mut dyn FnMut(&Status)) -> Status {
     raise_descriptor_limit();
     let told = |call: &Call| matches!(call, Call::AddVirtioConsoleDefault { .. } | Call::SetConsoleOutput { .. });
-    let mut streams = match Streams::new(extra, plan.channel() != Channel::None, plan.calls.iter().any(told)) {
+    let mut streams = match Streams::new(extra, plan, plan.calls.iter().any(told)) {
         Ok(streams) => streams,
         Err(error) => return failed("arranging the standard streams", &error),
     };

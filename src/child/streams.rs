@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use crate::plan::Fd;
+use crate::plan::{Channel, Fd, Plan};
 
 /// Every descriptor that a call can name.
 pub(super) struct Streams {
@@ -16,21 +16,25 @@ pub(super) struct Streams {
     null: RawFd,
     log: OwnedFd,
     channel: Option<OwnedFd>,
+    control: Option<OwnedFd>,
     held: Vec<OwnedFd>,
     /// Our ends of the connections to the networks.
     pub(super) networks: Vec<OwnedFd>,
 }
 
 impl Streams {
-    /// `extra` is the log, the channel where there is one, then what the host checks kept open.
+    /// `extra` is the log, the channel and the private control port's directory where there are such, then what the host
+    /// checks kept open.
     ///
     /// With `told` libkrun needs 0, 1 and 2 for nothing: it is told which descriptors are the workload's, or
     /// that they go to a file. So 1 and 2 are free for libkrun's own words:
     /// they go to the log, and the workload's streams stay the workload's alone.
-    pub(super) fn new(extra: Vec<OwnedFd>, has_channel: bool, told: bool) -> io::Result<Streams> {
+    pub(super) fn new(extra: Vec<OwnedFd>, plan: &Plan, told: bool) -> io::Result<Streams> {
         let mut extra = extra.into_iter();
         let log = extra.next().ok_or(io::ErrorKind::InvalidInput)?;
-        let channel = if has_channel { Some(extra.next().ok_or(io::ErrorKind::InvalidInput)?) } else { None };
+        let mut one = |there: bool| there.then(|| extra.next().ok_or(io::ErrorKind::InvalidInput)).transpose();
+        let channel = one(plan.channel() != Channel::None)?;
+        let control = one(plan.has_private_control())?;
         let held = extra.collect();
         let mut streams = Streams {
             stdin: 0,
@@ -40,6 +44,7 @@ impl Streams {
             null: -1,
             log,
             channel,
+            control,
             held,
             networks: Vec::new(),
         };
@@ -66,6 +71,7 @@ impl Streams {
             Fd::Stderr => self.stderr,
             Fd::Log => self.log.as_raw_fd(),
             Fd::Channel => self.channel.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+            Fd::Control => self.control.as_ref().map_or(-1, AsRawFd::as_raw_fd),
         }
     }
 

@@ -1,12 +1,13 @@
 //! What can be said on the command line.
 
 use std::ffi::{OsStr, OsString};
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use krundl::doctor::Purpose;
-use krundl::spec::{DEFAULT_GUEST, Disk, DiskFormat, LogLevel, Mount, Port};
+use krundl::spec::{DEFAULT_GUEST, Disk, DiskFormat, LogLevel, Mount, Protocol};
 
 /// microVMs through libkrun: what the installed one can do, and how to run a command in one.
 #[derive(Debug, Parser)]
@@ -33,6 +34,21 @@ pub enum Command {
         #[command(subcommand)]
         command: KernelCommand,
     },
+    /// Run a further command in a VM that runs
+    ///
+    /// The VM must have a control port: krundl run --name or --control, or control in its spec. Standard input, output,
+    /// error and the exit status are the command's own, and signals are passed on to it; it is killed when krundl exec is.
+    /// krundl's own failures exit with 125, a command that cannot be executed with 126, one that is not found with 127, one
+    /// killed by a signal with 128 and the signal's number.
+    ///
+    /// Example: krundl exec -t web -- sh
+    Exec(Box<ExecArgs>),
+    /// Show a running guest's figures: uptime, memory, processors' time, load, processes
+    ///
+    /// Exit status: 0, or 1 when the guest does not answer, 2 when used wrongly.
+    Figures(FiguresArgs),
+    /// List the VMs of this user that run under a name
+    Ps(PsArgs),
     /// Show how a VM would be started, or everything that stands in the way
     ///
     /// Checks the spec against this host and negotiates it with libkrun; nothing is started. Exit status: 0 with the
@@ -46,11 +62,75 @@ pub enum Command {
     ///
     /// Example: krundl run --mount .:/workspace:ro ./rootfs -- ls -l /workspace
     Run(Box<RunArgs>),
+    /// Ask the workload of a VM that runs to end, and wait until its guest is gone
+    ///
+    /// The workload gets SIGTERM and may take its time. Exit status: 0, or 1 when the guest does not answer or is still there
+    /// after --timeout, 2 when used wrongly.
+    Stop(StopArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Give the command a terminal of its own, of the size of ours; its output and errors are one
+    #[arg(short = 't', long)]
+    pub tty: bool,
+    /// A variable of the command's environment, on top of the workload's; K alone takes the caller's value; may be repeated
+    #[arg(long = "env", short = 'e', value_name = "K=V")]
+    pub env: Vec<OsString>,
+    /// Leave out the workload's environment
+    #[arg(long)]
+    pub clear_env: bool,
+    /// The command's working directory in the guest; the workload's where it is left out
+    #[arg(long, short = 'w', value_name = "DIR")]
+    pub workdir: Option<OsString>,
+    /// The user that it runs as, by number; without GID the user's group in the guest's /etc/passwd
+    #[arg(long, short = 'u', value_name = "UID[:GID]", value_parser = user)]
+    pub user: Option<(u32, Option<u32>)>,
+    /// How long a guest that does not answer yet is waited for; 10 for a name, not at all for a socket
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<f64>,
+    /// The VM's name, or the path of its control socket (with a slash)
+    #[arg(value_name = "NAME|SOCKET")]
+    pub vm: String,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "CMD", required = true)]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct FiguresArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How long a guest that does not answer yet is waited for; 10 for a name, not at all for a socket
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<f64>,
+    /// The VM's name, or the path of its control socket (with a slash)
+    #[arg(value_name = "NAME|SOCKET")]
+    pub vm: String,
+}
+
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// How long the workload may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub timeout: u64,
+    /// The VM's name, or the path of its control socket (with a slash)
+    #[arg(value_name = "NAME|SOCKET")]
+    pub vm: String,
+}
+
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct LibraryArgs {
-    /// The libkrun to use; without it: KRUNDL_LIBRARY, KRUNDL_LIBRARY_DIR, the system's loader, well-known places
+    /// The libkrun to use; without it: KRUNDL_LIBRARY, KRUNDL_LIBRARY_DIR, the system's loader, well-known places, the
+    /// one that pip install krundl[bundled] brought
     #[arg(long, value_name = "PATH")]
     pub library: Option<PathBuf>,
 }
@@ -58,7 +138,10 @@ pub struct LibraryArgs {
 impl LibraryArgs {
     pub fn probe(&self) -> krundl::ProbeOptions {
         let library = self.library.clone();
-        krundl::ProbeOptions { library, kernel_release: false, ..krundl::ProbeOptions::default() }
+        let environment = std::env::current_exe()
+            .ok()
+            .map(|program| krundl::library::Environment::current().with_bundled_of(&program));
+        krundl::ProbeOptions { library, environment, kernel_release: false, ..krundl::ProbeOptions::default() }
     }
 }
 
@@ -190,19 +273,15 @@ pub struct RunArgs {
     /// A disk; FORMAT is raw where it is left out, or qcow2 or vmdk; may be repeated
     #[arg(long = "disk", value_name = "PATH[:FORMAT][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
     pub disks: Vec<OsString>,
-    /// Open this TCP port of the guest under another number on the host; may be repeated. The guest's other ports are
-    /// open under their own numbers
-    #[arg(long = "publish", short = 'p', value_name = "HOST:GUEST", value_parser = port)]
-    pub ports: Vec<Port>,
-    /// A network card on the socket of this passt
-    #[arg(long, value_name = "SOCKET")]
-    pub passt: Option<PathBuf>,
-    /// A network card on the socket of this gvproxy
-    #[arg(long, value_name = "SOCKET")]
-    pub gvproxy: Option<PathBuf>,
-    /// A network card on this tap interface
-    #[arg(long, value_name = "NAME")]
-    pub tap: Option<String>,
+    /// The guest's network: a card with a passt that is started for it; one on the socket of a passt or gvproxy that
+    /// runs; one on a tap interface; libkrun's TSI, which is there without any of them; none. May be repeated
+    #[arg(long = "net", value_name = NET, value_parser = clap::builder::OsStringValueParser::new())]
+    pub nets: Vec<OsString>,
+    /// Open a port of the guest on the host; may be repeated. With --net passt on ADDR, 127.0.0.1 where it is left out,
+    /// and where HOST is left out on any that is free, which is said. With TSI HOST:GUEST, on all addresses; the guest's
+    /// other ports are open under their own numbers
+    #[arg(long = "publish", short = 'p', value_name = PUBLISH, value_parser = published)]
+    pub ports: Vec<Published>,
     /// A kernel of your own instead of libkrunfw's
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
@@ -218,6 +297,12 @@ pub struct RunArgs {
     /// The command's working directory in the guest
     #[arg(long, short = 'w', value_name = "DIR")]
     pub workdir: Option<OsString>,
+    /// Let krundl exec, figures and stop reach the VM under this name
+    #[arg(long, value_name = "NAME", conflicts_with = "control")]
+    pub name: Option<String>,
+    /// The same by a socket at this path, in a directory with mode 0700
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
     /// What libkrun logs; it goes to --log, else it is shown only when something fails
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<Level>,
@@ -310,11 +395,47 @@ pub fn disk(text: &OsStr) -> Result<Disk, String> {
     Ok(Disk { path, id: None, format, read_only, direct_io: false, sync: None })
 }
 
-/// `HOST:GUEST`.
-fn port(text: &str) -> Result<Port, String> {
-    let (host, guest) = text.split_once(':').ok_or("it is written HOST:GUEST")?;
+/// What `--net` can say.
+pub const NET: &str = "passt|passt=SOCKET|gvproxy=SOCKET|tap=NAME|tsi|none";
+/// What `--publish` can say.
+pub const PUBLISH: &str = "[[ADDR:]HOST:]GUEST[/udp]";
+
+/// A port as `--publish` says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub text: String,
+    pub address: Option<Ipv4Addr>,
+    pub host: Option<u16>,
+    pub guest: u16,
+    pub protocol: Protocol,
+}
+
+/// Reads `[[ADDR:]HOST:]GUEST[/udp]`.
+pub fn published(text: &str) -> Result<Published, String> {
+    let (ports, protocol) = match text.split_once('/') {
+        None => (text, Protocol::Tcp),
+        Some((ports, "tcp")) => (ports, Protocol::Tcp),
+        Some((ports, "udp")) => (ports, Protocol::Udp),
+        Some((_, other)) => return Err(format!("{other:?} is neither tcp nor udp")),
+    };
     let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is no port"));
-    Ok(Port { host: number(host)?, guest: number(guest)? })
+    let parts: Vec<&str> = ports.split(':').collect();
+    let (address, host, guest) = match parts[..] {
+        [guest] => (None, None, guest),
+        [host, guest] => (None, Some(host), guest),
+        [address, host, guest] => (Some(address), Some(host), guest),
+        _ => return Err(format!("it is written {PUBLISH}")),
+    };
+    let address = address.map(|text| text.parse().map_err(|_| format!("{text:?} is no IPv4 address"))).transpose()?;
+    let host = host.map(number).transpose()?;
+    Ok(Published { text: text.to_owned(), address, host, guest: number(guest)?, protocol })
+}
+
+/// `UID[:GID]`.
+fn user(text: &str) -> Result<(u32, Option<u32>), String> {
+    let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
+    let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text:?} is no number of a user or group"));
+    Ok((number(uid)?, gid.map(number).transpose()?))
 }
 
 fn purpose(text: &str) -> Result<Purpose, String> {

@@ -1,9 +1,11 @@
 //! The command line `krundl`: translates and renders, decides nothing.
 
 mod args;
+mod control;
 mod doctor;
 mod inspect;
 mod kernel;
+mod network;
 mod plan;
 mod run;
 mod signals;
@@ -17,7 +19,11 @@ fn main() {
         args::Command::Inspect(args) => inspect::inspect(&args),
         args::Command::Kernel { command } => kernel::kernel(&command),
         args::Command::Plan(args) => plan::plan(&args),
+        args::Command::Exec(args) => control::exec(*args),
+        args::Command::Figures(args) => control::figures(&args),
+        args::Command::Ps(args) => control::ps(&args),
         args::Command::Run(args) => run::run(*args),
+        args::Command::Stop(args) => control::stop(&args),
     };
     std::process::exit(status);
 }

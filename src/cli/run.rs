@@ -8,9 +8,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::Duration;
 
+use krundl::control::Name;
 use krundl::error::{Error, Problem, ProblemKind};
 use krundl::launch::prepare_parsed;
-use krundl::spec::{Exec, Kernel, KernelFormat, Nic, Parsed, Text, VmSpec, parse};
+use krundl::spec::{Control, Exec, Kernel, KernelFormat, Parsed, Text, VmSpec, parse};
 use krundl::{Exit, LaunchOptions, LogTarget, launch, probe_isolated};
 
 use super::args::{RunArgs, disk, mount};
@@ -18,7 +19,7 @@ use super::plan::read_spec;
 use super::signals::Signals;
 
 /// Exit status of krundl's own failures.
-const FAILED: i32 = 125;
+pub const FAILED: i32 = 125;
 
 pub fn run(args: RunArgs) -> i32 {
     match try_run(args) {
@@ -66,13 +67,25 @@ fn try_run(args: RunArgs) -> Result<i32, Failure> {
     };
     let probe = args.library.probe();
     let grace = args.stop_timeout;
-    let parsed = spec(args)?;
+    let name = args.name.clone();
+    let mut parsed = spec(args)?;
+    // Taken for as long as this process lives, and the VM does not live longer.
+    let name = name.map(|name| Name::take(&name, (parsed.spec.uid, parsed.spec.gid))).transpose()?;
+    if let Some(name) = &name {
+        parsed.spec.control = Some(Control::Socket(name.socket()));
+        parsed.problems.retain(|problem| !problem.field.starts_with("control"));
+    }
     let probed = probe_isolated(&probe)?;
     let prepared = prepare_parsed(&parsed, &probed.capabilities)?;
+    let left_open: Vec<bool> =
+        prepared.plan.networks.iter().flat_map(|network| &network.ports).map(|port| port.host == 0).collect();
     // Before the start, so that no signal falls between the VM's start and our readiness for it.
     let signals = Signals::catch().map_err(|error| format!("making a pipe: {error}"))?;
     let vm = launch(prepared, LaunchOptions { log, die_with_parent: true, ..LaunchOptions::default() })?;
     let vm = Arc::new(vm);
+    for (port, _) in vm.ports().iter().zip(left_open).filter(|(_, left_open)| *left_open) {
+        eprintln!("krundl: {}", super::network::opened(port));
+    }
     let course = signals.act_on(Arc::clone(&vm), Duration::from_secs(grace));
     let ended = match vm.wait_ready(None) {
         Ok(()) | Err(Error::ReadinessUnknown { .. }) => {
@@ -141,15 +154,11 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
             Err(reason) => wrong("disk", text, reason, "PATH[:FORMAT][:ro]"),
         }
     }
-    if !args.ports.is_empty() {
-        spec.tsi.get_or_insert_default().ports.extend(args.ports);
+    super::network::apply(spec, problems, &args.nets, args.ports);
+    if let Some(path) = args.control {
+        spec.control = Some(Control::Socket(path));
+        problems.retain(|problem| !problem.field.starts_with("control"));
     }
-    let cards = [
-        args.passt.map(|path| Nic { unixstream: Some(path), ..Nic::default() }),
-        args.gvproxy.map(|path| Nic { unixgram: Some(path), vfkit: true, ..Nic::default() }),
-        args.tap.map(|name| Nic { tap: Some(name), ..Nic::default() }),
-    ];
-    spec.nics.extend(cards.into_iter().flatten());
     if let Some(level) = args.log_level {
         spec.log_level = level.into();
     }
@@ -188,7 +197,7 @@ fn spec(args: RunArgs) -> Result<Parsed, Failure> {
 }
 
 /// `K=V`, or `K` for the caller's value; nothing when the caller has none.
-fn variable(text: OsString) -> Result<Option<(String, Text)>, Failure> {
+pub fn variable(text: OsString) -> Result<Option<(String, Text)>, String> {
     let bytes = text.as_bytes();
     let (name, value) = match bytes.iter().position(|b| *b == b'=') {
         Some(at) => (&bytes[..at], Some(OsString::from_vec(bytes[at + 1..].to_vec()))),

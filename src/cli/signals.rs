@@ -41,21 +41,7 @@ struct News {
 impl Signals {
     /// Catches them; they wait until somebody [acts](Signals::act_on) on them.
     pub fn catch() -> io::Result<Signals> {
-        let (news, writer) = io::pipe()?;
-        NEWS.store(writer.into_raw_fd(), Ordering::SeqCst);
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            // SAFETY: an all-zero sigaction is a valid one to be filled in; the handler makes one call, which is
-            // async-signal-safe.
-            unsafe {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                action.sa_sigaction =
-                    handle as extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) as usize;
-                action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-                libc::sigemptyset(&mut action.sa_mask);
-                libc::sigaction(signal, &action, std::ptr::null_mut());
-            }
-        }
-        Ok(Signals { news, told: Arc::default() })
+        Ok(Signals { news: catch(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])?, told: Arc::default() })
     }
 
     /// Acts on them, on a thread that ends with the program. Returns what it is to be told, and tells.
@@ -79,6 +65,26 @@ impl Signals {
         });
         course
     }
+}
+
+/// Catches signals, from here on and once in a program: each is two bytes in the pipe, its number, and 1 where a process
+/// sent it.
+pub fn catch(signals: &[i32]) -> io::Result<PipeReader> {
+    let (news, writer) = io::pipe()?;
+    NEWS.store(writer.into_raw_fd(), Ordering::SeqCst);
+    for signal in signals {
+        // SAFETY: an all-zero sigaction is a valid one to be filled in; the handler makes one call, which is
+        // async-signal-safe.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction =
+                handle as extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+            libc::sigemptyset(&mut action.sa_mask);
+            libc::sigaction(*signal, &action, std::ptr::null_mut());
+        }
+    }
+    Ok(news)
 }
 
 /// How far the VM has come, for the thread that acts on signals; and what that one did.

@@ -20,6 +20,8 @@ pub enum Origin {
     Loader,
     /// A well-known place.
     WellKnown,
+    /// A package that brings a libkrun along, for where there is no other.
+    Bundled,
 }
 
 impl Origin {
@@ -32,6 +34,7 @@ impl Origin {
             Origin::EnvDirectory => "KRUNDL_LIBRARY_DIR",
             Origin::Loader => "the system's loader",
             Origin::WellKnown => "a well-known place",
+            Origin::Bundled => "the package krundl-libkrun",
         }
     }
 }

@@ -78,6 +78,8 @@ codes! {
     TimedOut = 406, fix "Give it longer, or look at the log for what it waits for.";
     /// Readiness cannot be told with this libkrun.
     ReadinessUnknown = 407, fix "Install a libkrun with krun_add_vsock_port (1.8.0).";
+    /// The guest's control port cannot be reached, or the conversation broke off.
+    ControlLost = 408, fix "Give the VM a control port (control in its spec, or --name) and wait until it is up; a VM that has ended has none.";
     /// The operating system refused something that krundl itself needs.
     Os = 500, fix "The message says what was refused.";
     /// A function of krundl was given something that it cannot take.

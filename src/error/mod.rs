@@ -216,6 +216,16 @@ pub enum Error {
         reason: String,
     },
 
+    /// The guest's control port cannot be reached, or the conversation broke off: what was asked for may or may not have
+    /// happened.
+    #[error("the guest's control port {}: {reason}", .socket.display())]
+    ControlLost {
+        /// The port's socket.
+        socket: PathBuf,
+        /// What happened.
+        reason: String,
+    },
+
     /// The operating system refused something that krundl itself needs.
     #[error("{what}: {source}")]
     Os {
@@ -275,6 +285,7 @@ impl Error {
             Error::GuestLost { .. } => Code::GuestLost,
             Error::TimedOut { .. } => Code::TimedOut,
             Error::ReadinessUnknown { .. } => Code::ReadinessUnknown,
+            Error::ControlLost { .. } => Code::ControlLost,
             Error::Os { .. } => Code::Os,
             Error::InvalidArgument { .. } => Code::InvalidArgument,
             Error::Internal { .. } => Code::Internal,

@@ -14,7 +14,8 @@ use super::wake::Wake;
 use crate::error::{Error, Result};
 use crate::helper::wire::{How, Inbox, Request};
 use crate::helper::{Helper, Running, Spawn, pidfd};
-use crate::plan::Call;
+use crate::plan::{Call, Socket};
+use crate::sockets::{self, OwnDir};
 
 /// Starts a VM. Returns when libkrun has been entered: every call before that was accepted. Whether the guest comes
 /// up is told by [`Vm::wait_ready`], how it ends by [`Vm::wait`].
@@ -45,6 +46,18 @@ pub fn start(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
         (LogTarget::Captured, Some(file)) => LogTarget::File(file.try_clone().map_err(os("keeping the log"))?.into()),
         (target, _) => target,
     };
+    let owner = plan.calls.iter().fold((None, None), |(uid, gid), call| match call {
+        Call::Setuid { uid } => (Some(*uid), gid),
+        Call::Setgid { gid } => (uid, Some(*gid)),
+        _ => (uid, gid),
+    });
+    let private = plan.has_private_control().then(|| OwnDir::make(owner)).transpose();
+    let private = private.map_err(os("making the directory of the control port's socket"))?;
+    let control = match (&private, plan.control()) {
+        (Some(private), _) => Some(private.socket()),
+        (None, Some(Socket::Host(socket))) => Some(socket.path()),
+        (None, _) => None,
+    };
     let (log, log_given) = Log::new(target).map_err(os("making the log"))?;
     let wake = Wake::new().map_err(os("making a pipe"))?;
     let inherits = |stream: &Stream| matches!(stream, Stream::Inherit);
@@ -56,6 +69,7 @@ pub fn start(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
 
     let calls = plan.calls.clone();
     let sockets = plan.sockets.clone();
+    sockets.iter().for_each(|path| sockets::remove_stale(path));
     let library = plan.library.clone();
     let how = How { parent: std::process::id(), die_with_parent: options.die_with_parent };
     let request = Request::Run { plan: Box::new(plan), how };
@@ -63,11 +77,15 @@ pub fn start(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
         helper: &helper,
         request: &request,
         stdio: [options.stdin.into(), options.stdout.into(), options.stderr.into()],
-        extra: [Some(log_given.as_fd()), channel_given.as_ref().map(AsFd::as_fd)]
-            .into_iter()
-            .flatten()
-            .chain(held.iter().map(AsFd::as_fd))
-            .collect(),
+        extra: [
+            Some(log_given.as_fd()),
+            channel_given.as_ref().map(AsFd::as_fd),
+            private.as_ref().map(|dir| dir.given.as_fd()),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(held.iter().map(AsFd::as_fd))
+        .collect(),
         new_session: options.new_session,
     }
     .start()?;
@@ -89,6 +107,9 @@ pub fn start(prepared: Prepared, options: LaunchOptions) -> Result<Vm> {
         terminal,
         share: None,
         sockets,
+        control,
+        private,
+        noted: false,
         ended: None,
         stopped: Vec::new(),
         wake,

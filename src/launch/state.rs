@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -20,6 +19,7 @@ use crate::guest_words::Word;
 use crate::helper::wire::{Inbox, Status};
 use crate::helper::{Helper, ends_within, pidfd};
 use crate::plan::{Call, OpenPort};
+use crate::sockets::{self, OwnDir};
 use crate::symbols::Function;
 
 /// A descriptor that a thread may still wait on while another one is done with it.
@@ -43,6 +43,12 @@ pub(super) struct State {
     pub share: Option<PathBuf>,
     /// Sockets that libkrun makes and does not remove.
     pub sockets: Vec<PathBuf>,
+    /// Whether they are noted as ours.
+    pub noted: bool,
+    /// The control port's socket.
+    pub control: Option<PathBuf>,
+    /// The directory that was made for it.
+    pub private: Option<OwnDir>,
     pub ended: Option<Ended>,
     /// The signals with which the caller stopped it.
     pub stopped: Vec<i32>,
@@ -105,6 +111,11 @@ impl State {
         let told = self.channel.said.up || self.channel.said.last.is_some();
         if told || self.ended.is_some() {
             self.remove_share();
+        }
+        if told && !self.noted {
+            // libkrun has made them by now.
+            self.noted = true;
+            self.sockets.iter().for_each(|path| sockets::note(path));
         }
         if news {
             self.wake.news();
@@ -190,10 +201,10 @@ impl State {
 
     /// Before libkrun was entered it had made none, so whatever is there is somebody else's.
     fn remove_sockets(&mut self) {
-        let is_socket = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-        for path in self.sockets.drain(..).filter(|path| self.progress.entered && is_socket(path)) {
-            let _ = std::fs::remove_file(path);
+        for path in self.sockets.drain(..).filter(|_| self.progress.entered) {
+            sockets::remove(&path);
         }
+        self.private = None;
     }
 
     /// They end by themselves, as the other end of their connection is closed. Once the VM's end is told their ports are

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -91,6 +92,11 @@ impl Vm {
     /// none. It stays this value's own.
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(|fd| fd.as_fd())
+    }
+
+    /// The socket of the control port, where the spec has one (`krundl::control`).
+    pub fn control(&self) -> Option<PathBuf> {
+        self.state().control.clone()
     }
 
     /// The ports of this host that lead to the guest through a network card's own program: known as soon as libkrun has
@@ -266,6 +272,9 @@ impl Vm {
         self.detached = true;
         if let Some(terminal) = self.exclusive_state().terminal.take() {
             terminal.forget();
+        }
+        if let Some(private) = self.exclusive_state().private.take() {
+            private.keep();
         }
         self.pid()
     }

@@ -35,6 +35,9 @@ pub struct Environment {
     /// it must not choose what it loads: nothing of the above counts but the current directory, for the caller's own
     /// relative paths.
     pub privileged: bool,
+    /// The directory of a package that brings a libkrun along; searched after everything else. Absolute.
+    #[serde(default)]
+    pub bundled: Option<OsString>,
     /// Put before every well-known place; `None` for the real ones. The system's loader, which looks in the real ones,
     /// is then not asked.
     pub root: Option<OsString>,
@@ -52,8 +55,23 @@ impl Environment {
             user: env::var_os("USER"),
             current_dir: env::current_dir().ok().map(PathBuf::into_os_string),
             privileged: privileged(),
+            bundled: None,
             root: None,
         }
+    }
+
+    /// With the `krundl-libkrun` of the Python environment in whose `bin` a program lies, where there is one.
+    #[must_use]
+    pub fn with_bundled_of(mut self, program: &Path) -> Environment {
+        let lib = program.parent().and_then(Path::parent).map(|prefix| prefix.join("lib"));
+        let entries = lib.and_then(|lib| std::fs::read_dir(lib).ok()).into_iter().flatten();
+        let is_python = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with("python3."));
+        let pythons = entries.filter_map(|entry| entry.ok().filter(|entry| is_python(&entry.file_name())));
+        let mut dirs = pythons.map(|python| python.path().join("site-packages/krundl_libkrun"));
+        if program.parent().is_some_and(|bin| bin.ends_with("bin")) {
+            self.bundled = dirs.find(|dir| dir.is_dir()).map(PathBuf::into_os_string);
+        }
+        self
     }
 
     /// A variable's value, if it counts.
@@ -193,7 +211,8 @@ impl Candidate {
 /// 2. the path in `KRUNDL_LIBRARY`;
 /// 3. the directory that the caller names, else the one in `KRUNDL_LIBRARY_DIR`;
 /// 4. the plain soname, through the system's loader;
-/// 5. well-known places.
+/// 5. well-known places;
+/// 6. [`Environment::bundled`].
 ///
 /// The first of 1 to 3 that is named rules all others out: whoever names a libkrun means that one, and a VM that
 /// quietly runs on another one is worse than an error. An empty variable is as good as none.
@@ -241,7 +260,8 @@ fn named_by_caller_or_variable(options: &Options) -> Option<Vec<Candidate>> {
     })
 }
 
-/// The loader's own, then each name in each well-known place.
+/// The loader's own, then each name in each well-known place, then what a package brought along: whoever installs a
+/// libkrun into the system means that one.
 fn everywhere(environment: &Environment) -> Vec<Candidate> {
     let soname = Target::Soname(name::libkrun(Flavour::Plain, Some(MAJORS[0])));
     let elsewhere = "the loader looks in this machine's own directories, not below another root";
@@ -250,6 +270,9 @@ fn everywhere(environment: &Environment) -> Vec<Candidate> {
     let dirs = environment.well_known_dirs();
     for name in numbered_names() {
         list.extend(dirs.iter().map(|dir| Candidate::file(dir.join(&name), Origin::WellKnown)));
+    }
+    if let Some(dir) = environment.bundled.as_deref().map(Path::new).filter(|dir| dir.is_absolute()) {
+        list.push(Candidate::file(dir.join(name::libkrun(Flavour::Plain, Some(MAJORS[0]))), Origin::Bundled));
     }
     list
 }

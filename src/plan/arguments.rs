@@ -20,6 +20,8 @@ pub enum Fd {
     Log,
     /// The channel on which the guest's program speaks.
     Channel,
+    /// The directory of a private control port's socket.
+    Control,
     /// One of those that the host checks kept open, by its number there.
     Held(u32),
     /// Our end of the connection to one of the plan's networks, by its number there.
@@ -69,7 +71,7 @@ impl Shared {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Socket {
-    /// A descriptor that leads to one.
+    /// A descriptor that leads to one, or to the directory that it is to be made in ([`Fd::Control`]).
     Ours(Fd),
     /// A name in a directory that was checked.
     Host(HostSocket),

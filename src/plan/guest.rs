@@ -11,6 +11,9 @@ use crate::spec::Text;
 pub struct Guest {
     /// How it speaks to the host.
     pub channel: Channel,
+    /// The vsock port on which it listens for requests, where the spec has a control port.
+    #[serde(default)]
+    pub control: Option<u32>,
     /// Whether it opens the standard streams itself, because an external kernel may start init without any.
     pub reopen_stdio: bool,
     /// The disk that it makes the root, where libkrun's init has not done so.
@@ -114,5 +117,7 @@ pub enum Channel {
 
 /// The vsock port of the channel. High, so that it does not meet those that people choose.
 pub const CHANNEL_PORT: u32 = 0x6b72_756e;
+/// The vsock port on which the guest's program listens for requests.
+pub const CONTROL_PORT: u32 = CHANNEL_PORT + 1;
 /// The name of the console port of the channel.
 pub const CHANNEL_NAME: &str = "krundl";

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use arguments::{Content, Fd, NetSocket, Shared, Socket};
 pub use call::Call;
-pub use guest::{CHANNEL_NAME, CHANNEL_PORT, Channel, Guest, GuestMount, GuestNic, GuestRoot, NicSetup};
+pub use guest::{CHANNEL_NAME, CHANNEL_PORT, CONTROL_PORT, Channel, Guest, GuestMount, GuestNic, GuestRoot, NicSetup};
 pub use network::{Network, OpenPort};
 
 use crate::capabilities::{Capabilities, Generation};
@@ -59,11 +59,31 @@ impl Plan {
         self.guest.as_ref().map_or(Channel::None, |guest| guest.channel)
     }
 
-    /// The same without the way from the guest to the host, for a process that nobody watches.
+    /// The socket of the control port, where there is one.
+    pub fn control(&self) -> Option<&Socket> {
+        self.calls.iter().find_map(|call| match call {
+            Call::AddVsockPort2 { port: CONTROL_PORT, socket, .. } => Some(socket),
+            _ => None,
+        })
+    }
+
+    /// Whether the control port's socket is in a directory that is made for this VM alone.
+    pub fn has_private_control(&self) -> bool {
+        self.control() == Some(&Socket::Ours(Fd::Control))
+    }
+
+    /// The same without the way from the guest to the host, and without a private way back, for a process that nobody
+    /// watches.
     #[must_use]
     pub fn without_channel(mut self) -> Plan {
+        if self.has_private_control()
+            && let Some(guest) = &mut self.guest
+        {
+            guest.control = None;
+        }
         let is_channel = |call: &Call| match call {
             Call::AddVsockPort { socket, .. } => *socket == Socket::Ours(Fd::Channel),
+            Call::AddVsockPort2 { socket, .. } => *socket == Socket::Ours(Fd::Control),
             Call::AddConsolePortInout { output, .. } => *output == Some(Fd::Channel),
             _ => false,
         };

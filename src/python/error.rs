@@ -60,6 +60,7 @@ fn details(error: &Error) -> Value {
         }
         Error::GuestSetup { message, .. } => json!({"reason": message}),
         Error::TimedOut { what, after, .. } => json!({"what": what, "after": after.as_secs_f64()}),
+        Error::ControlLost { socket, reason } => json!({"socket": socket.to_string_lossy(), "reason": reason}),
         Error::ReadinessUnknown { reason } => json!({"reason": reason}),
         Error::Os { what, .. } => json!({"what": what}),
         Error::InvalidArgument { argument, reason } => json!({"argument": argument, "reason": reason}),

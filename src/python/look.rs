@@ -11,6 +11,7 @@ use super::error::{detached, to_python_error};
 use crate::capabilities::Levels;
 use crate::doctor::{self as doctors, Inspected, ProbeReport, Style};
 use crate::error::{CODES, Error, Problem, ProblemKind};
+use crate::library::Environment;
 use crate::probe::{self as probes, ProbeOptions};
 use crate::spec::{self, Layout, Mount, OverlayPaths};
 use crate::symbols::Function;
@@ -35,38 +36,43 @@ impl Probed {
 pub fn options(
     library: Option<PathBuf>,
     directory: Option<PathBuf>,
+    bundled: Option<PathBuf>,
     helper: Option<PathBuf>,
     timeout: f64,
     kernel_release: bool,
 ) -> PyResult<ProbeOptions> {
     let timeout = seconds("timeout", timeout)?;
-    Ok(ProbeOptions { library, directory, helper, timeout, kernel_release, ..ProbeOptions::default() })
+    let bundled = bundled.map(PathBuf::into_os_string);
+    let environment = Some(Environment { bundled, ..Environment::current() });
+    Ok(ProbeOptions { library, directory, helper, timeout, environment, kernel_release })
 }
 
 /// The report and what it was made from.
 #[pyfunction]
-#[pyo3(signature = (library, directory, helper, timeout, kernel_release))]
+#[pyo3(signature = (library, directory, bundled, helper, timeout, kernel_release))]
 pub fn probe<'py>(
     py: Python<'py>,
     library: Option<PathBuf>,
     directory: Option<PathBuf>,
+    bundled: Option<PathBuf>,
     helper: Option<PathBuf>,
     timeout: f64,
     kernel_release: bool,
 ) -> PyResult<(Bound<'py, PyAny>, Probed)> {
-    let options = options(library, directory, helper, timeout, kernel_release)?;
+    let options = options(library, directory, bundled, helper, timeout, kernel_release)?;
     let probed = detached(py, || probes::probe_isolated(&options))?;
     Ok((to_python(py, &ProbeReport::new(&probed))?, Probed(probed)))
 }
 
 /// The report, and the same as text.
 #[pyfunction]
-#[pyo3(signature = (library, directory, helper, timeout, mounts, kernel, compare, boot, only))]
+#[pyo3(signature = (library, directory, bundled, helper, timeout, mounts, kernel, compare, boot, only))]
 #[expect(clippy::too_many_arguments, reason = "Python names them")]
 pub fn doctor<'py>(
     py: Python<'py>,
     library: Option<PathBuf>,
     directory: Option<PathBuf>,
+    bundled: Option<PathBuf>,
     helper: Option<PathBuf>,
     timeout: f64,
     mounts: &str,
@@ -75,7 +81,7 @@ pub fn doctor<'py>(
     boot: bool,
     only: Vec<String>,
 ) -> PyResult<(Bound<'py, PyAny>, String)> {
-    let probe = options(library, directory, helper, timeout, true)?;
+    let probe = options(library, directory, bundled, helper, timeout, true)?;
     let mounts = from_json("mounts", mounts).map_err(|error| to_python_error(py, &error))?;
     let options = doctors::Options { probe, mounts, kernel, compare, boot, only };
     let report =

@@ -91,6 +91,9 @@ pub struct Findings {
     pub resolvers: Vec<std::net::IpAddr>,
     /// The sockets of the vsock ports.
     pub vsock: Vec<HostSocket>,
+    /// The control port's socket, where the spec names one.
+    #[serde(default)]
+    pub control: Option<HostSocket>,
     /// The console's file.
     pub console: Option<HostPath>,
     /// The serial console's ends.

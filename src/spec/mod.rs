@@ -15,9 +15,9 @@ pub use findings::{Ends, Findings, HostPath, HostSocket, KernelFinding, MountFin
 pub use guest_side::{FILESYSTEMS, Layout, OverlayPaths, missing_filesystems, mount_commands};
 pub(crate) use host_port::reserve;
 pub use model::{
-    Addressing, Console, ConsolePort, DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Display, Exec, Forward, Gpu, Kernel,
-    KernelConsole, KernelFormat, LogLevel, Mount, NetFeature, Nic, Overlay, OverlayDir, OverlayFile, Passt, Port,
-    Protocol, Rlimit, Root, RootDisk, Semantics, Serial, Tee, Tsi, VmSpec, Vsock, VsockPort,
+    Addressing, Console, ConsolePort, Control, DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Display, Exec, Forward, Gpu,
+    Kernel, KernelConsole, KernelFormat, LogLevel, Mount, NetFeature, Nic, Overlay, OverlayDir, OverlayFile, Passt,
+    Port, Protocol, Rlimit, Root, RootDisk, Semantics, Serial, Tee, Tsi, VmSpec, Vsock, VsockPort,
 };
 pub use mountpoint::MountPoint;
 pub use parse::{Parsed, parse};

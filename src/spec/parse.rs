@@ -183,7 +183,7 @@ fn template(path: &str) -> Value {
     lookup(&mut example, &first).cloned().unwrap_or_else(|| match first.split('.').next() {
         // Names of variables and resources are the user's own.
         Some("exec") => json!(""),
-        Some("console") => json!("/placeholder"),
+        Some("console" | "control") => json!("/placeholder"),
         Some("displays") => json!(1),
         Some("rlimits") if path.matches('.').count() == 1 => json!({"soft": 0}),
         Some("rlimits") => json!(0),
@@ -223,7 +223,8 @@ fn example() -> Value {
             "unixstream": null, "unixgram": null, "vfkit": false, "tap": null, "mac": null, "features": ["csum"],
             "address": null, "gateway": null, "dns": ["127.0.0.1"], "dhcp": false, "optional": false,
         }],
-        "vsock": {"ports": [{"port": 0, "path": path, "listen": false}]},
+        "vsock": {"cid": null, "ports": [{"port": 0, "path": path, "listen": false}]},
+        "control": null,
         "console": "inherit",
         "serial": {"input": null, "output": path},
         "console_ports": [{"name": "placeholder", "input": null, "output": null, "tty": null}],
@@ -339,6 +340,8 @@ mod tests {
             ("nics[0].mac", json!(text)),
             ("nics[0].address", json!(text)),
             ("nics[0].gateway", json!("127.0.0.1")),
+            ("vsock.cid", json!(3)),
+            ("control", json!({"socket": text})),
             ("console", json!({"file": text})),
             ("serial.input", json!(text)),
             ("console_ports[0].input", json!(text)),

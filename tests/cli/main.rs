@@ -2,6 +2,7 @@
 #![cfg(feature = "cli")]
 
 mod doctor;
+mod network;
 mod plan;
 mod run;
 

@@ -11,6 +11,8 @@ mod here;
 mod leftovers;
 mod loops;
 mod networks;
+#[cfg(target_os = "linux")]
+mod sockets;
 mod streams;
 mod threads;
 

@@ -54,6 +54,41 @@ fn the_loader_comes_before_well_known_places_and_plain_before_all_else() {
 }
 
 #[test]
+fn what_a_package_brings_comes_last_and_only_if_nothing_is_named() {
+    let environment = Environment { bundled: Some("/site/krundl_libkrun".into()), ..Environment::default() };
+    let list = names(&in_environment(environment.clone()));
+    assert_eq!(list.last().unwrap(), &("/site/krundl_libkrun/libkrun.so.1".to_owned(), Origin::Bundled));
+    assert_eq!(list.iter().filter(|(_, origin)| *origin == Origin::Bundled).count(), 1);
+    let named = Options { path: Some("/given.so".into()), ..in_environment(environment) };
+    assert_eq!(names(&named).len(), 1);
+    let relative = Environment { bundled: Some("krundl_libkrun".into()), ..Environment::default() };
+    assert!(names(&in_environment(relative)).iter().all(|(_, origin)| *origin != Origin::Bundled));
+}
+
+#[test]
+fn a_program_of_a_python_environment_knows_what_that_brings() {
+    let (_temp, root) = temp();
+    let package = root.join("venv/lib/python3.11/site-packages/krundl_libkrun");
+    std::fs::create_dir_all(&package).unwrap();
+    let of = |program: &str| Environment::default().with_bundled_of(&root.join(program)).bundled;
+    assert_eq!(of("venv/bin/krundl"), Some(package.into_os_string()));
+    assert_eq!(of("venv/sbin/krundl"), None);
+    assert_eq!(of("elsewhere/bin/krundl"), None);
+}
+
+#[test]
+fn a_libkrun_of_the_system_comes_before_that_of_a_package() {
+    let (_temp, root) = temp();
+    let brought = Stub::new("1.18.0").build_in(&root.join("site/krundl_libkrun"));
+    let environment = Environment { bundled: Some(root.join("site/krundl_libkrun").into()), ..rooted(&root) };
+    let open_in =
+        |environment: &Environment| super::opened(&in_environment(environment.clone())).observation().real_path.clone();
+    assert_eq!(open_in(&environment), brought.path);
+    let system = Stub::new("1.17.4").build_in(&root.join("usr/lib"));
+    assert_eq!(open_in(&environment), system.path);
+}
+
+#[test]
 fn what_is_named_rules_out_all_else() {
     let environment = Environment {
         library: Some("/var/named.so".into()),

@@ -69,6 +69,7 @@ fn wishes() -> Vec<Wish> {
             spec(json!({"vsock": {"ports": [{"port": 7, "path": "/s/a", "listen": true}]}})),
             &[("vsock.ports[0]", F::krun_add_vsock_port2)],
         ),
+        (spec(json!({"control": "private"})), &[("control", F::krun_add_vsock_port2)]),
         (spec(json!({"console": {"file": "/l/console"}})), &[]),
         (spec(json!({"console": "none"})), &[("console", F::krun_add_virtio_console_default)]),
         (spec(json!({"serial": {"output": "/l/serial"}})), &[("serial", F::krun_add_serial_console_default)]),
@@ -353,6 +354,40 @@ fn another_kernel_has_a_vsock_device_only_for_ports_and_never_tsi() {
     assert_eq!(made.channel(), Channel::Port);
     let without = fields(&asked, &library("1.16.0"));
     assert!(without.contains(&"vsock".to_owned()), "{without:?}");
+}
+
+#[test]
+fn the_control_port_is_a_socket_in_a_directory_of_its_own_or_where_it_was_asked_for() {
+    use krundl::plan::{CONTROL_PORT, Fd, Socket};
+    let private = spec(json!({"control": "private"}));
+    let made = plan(&private, &library("1.19.7"));
+    assert!(lines(&made).contains(&format!("krun_add_vsock_port2 listen=true port={CONTROL_PORT} socket=control")));
+    assert_eq!(
+        (made.guest.as_ref().unwrap().control, made.control()),
+        (Some(CONTROL_PORT), Some(&Socket::Ours(Fd::Control)))
+    );
+    assert!(made.sockets.is_empty(), "it goes with its directory");
+    let alone = made.without_channel();
+    assert_eq!((alone.control(), alone.guest.as_ref().unwrap().control), (None, None), "nobody would know of it");
+
+    let at = spec(json!({"control": {"socket": "/s/web.sock"}}));
+    let made = plan(&at, &library("1.10.0"));
+    assert!(
+        lines(&made).contains(&format!("krun_add_vsock_port2 listen=true port={CONTROL_PORT} socket=/s#65/web.sock"))
+    );
+    assert_eq!(made.sockets, [std::path::Path::new("/s/web.sock")]);
+    assert_eq!(plan(&spec(json!({})), &library("1.19.7")).guest.unwrap().control, None);
+
+    // Another kernel has a vsock device for it, without TSI, which takes a line as ports do.
+    let kernel = |more: Value| {
+        let mut fields = json!({"kernel": {"path": "/boot/vmlinux"}, "control": "private"});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec(fields)
+    };
+    let made = plan(&kernel(json!({})), &library("1.19.7"));
+    assert!(lines(&made).contains(&"krun_add_vsock tsi_features=0".to_owned()));
+    assert_eq!((made.channel(), made.guest.unwrap().control), (Channel::Port, Some(CONTROL_PORT)));
+    assert_eq!(fields(&kernel(json!({})), &library("1.16.0")), ["control"]);
 }
 
 #[test]

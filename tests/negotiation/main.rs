@@ -13,7 +13,8 @@ use krundl::error::Problem;
 use krundl::library::Observation;
 use krundl::plan::Plan;
 use krundl::spec::{
-    Console, DiskFormat, Ends, Findings, HostPath, HostSocket, KernelFinding, KernelFormat, MountFinding, MountPoint,
+    Console, Control, DiskFormat, Ends, Findings, HostPath, HostSocket, KernelFinding, KernelFormat, MountFinding,
+    MountPoint,
 };
 use krundl::symbols::{Function, Functions};
 use krundl::{Capabilities, VmSpec, negotiate};
@@ -124,6 +125,13 @@ fn host(spec: &VmSpec) -> Findings {
         resolv_conf: Some(true),
         resolvers: vec!["192.0.2.53".parse().unwrap()],
         vsock: spec.vsock.ports.iter().map(socket).collect(),
+        control: match &spec.control {
+            Some(Control::Socket(path)) => Some(HostSocket {
+                dir: held(path.parent().unwrap(), 65),
+                name: path.file_name().unwrap().to_owned().into(),
+            }),
+            _ => None,
+        },
         console,
         serial: spec.serial.as_ref().map_or(Ends::default(), |serial| Ends {
             input: file(&serial.input, 72),

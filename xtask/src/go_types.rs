@@ -13,15 +13,17 @@ const POINTERS: &str = "//\n// A zero field has its default. A field in which ze
                         its default, and Some makes one\n// of a value.\n";
 
 /// Types that are written by hand, in values.go: their JSON is now one thing, now another.
-const BY_HAND: &[&str] = &["Text", "Console"];
+const BY_HAND: &[&str] = &["Text", "Console", "Control"];
 
 /// Strings that are something else when they are empty than when they are not there.
 const EMPTY_COUNTS: &[(&str, &str)] = &[("Kernel", "cmdline")];
 
 /// Words that Go's names have in another case than their first letter in capitals.
 const WORDS: &[(&str, &str)] = &[
+    ("cid", "CID"),
     ("dax", "DAX"),
     ("dhcp", "DHCP"),
+    ("dns", "DNS"),
     ("dpi", "DPI"),
     ("edid", "EDID"),
     ("fstype", "FSType"),
@@ -92,8 +94,9 @@ impl Types<'_> {
     }
 
     fn structure(&self, name: &str, definition: &Value, text: &mut String) {
-        let empty = Map::new();
-        let properties = definition["properties"].as_object().unwrap_or(&empty);
+        let Some(properties) = definition["properties"].as_object() else {
+            panic!("{name} is now one thing, now another: it is to be written by hand, in values.go");
+        };
         let required: Vec<&str> =
             definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let rank = |field: &str| required.iter().position(|name| *name == field).unwrap_or(usize::MAX);
@@ -122,7 +125,8 @@ impl Types<'_> {
         if is_required {
             return (hint, false);
         }
-        let is_structure = |name: &str| names(&self.definitions[name]).is_none() && !BY_HAND.contains(&name);
+        let is_structure =
+            |name: &str| names(&self.definitions[name]).is_none() && !BY_HAND.contains(&name) || name == "Control";
         match (schema.get("default").unwrap_or(&Value::Null), reference(schema)) {
             // One whose fields are all left out says nothing.
             (Value::Object(_), Some(name)) if is_structure(name) => (hint, false),

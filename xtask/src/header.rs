@@ -26,6 +26,7 @@ const SOURCES: &[&str] = &[
     "inspection_lists",
     "spec",
     "spec_storage",
+    "spec_network",
     "spec_devices",
     "plan",
     "launch",
@@ -248,7 +249,10 @@ pub fn layout() -> String {
         krundl_doctor_options { struct_size, probe, mounts_of, kernel, compare, only, boot }
         krundl_mount { struct_size, host, guest, tag, semantics, dax_mib, read_only, overlay }
         krundl_disk { struct_size, path, id, format, sync, read_only, direct_io }
-        krundl_nic { struct_size, unixstream, unixgram, tap, mac, features, vfkit, dhcp }
+        krundl_nic {
+            struct_size, unixstream, unixgram, tap, mac, features, vfkit, dhcp, passt, passt_host_loopback, optional,
+            passt_program, address, gateway, dns
+        }
         krundl_display { struct_size, edid, width, height, refresh_rate, dpi, width_mm, height_mm }
         krundl_launch_options {
             struct_size, helper, input, input_fd, output, output_fd, error, error_fd, log_fd, log, start_timeout_ms,

@@ -61,6 +61,33 @@ pub fn same_again(cache: &Cache) -> Result<()> {
     crate::cache::remove_dir(&again)
 }
 
+/// What a kernel is built from, for those who get it.
+pub struct Origin {
+    /// The archive's name.
+    pub name: String,
+    /// The version of Debian's package that has it.
+    pub version: String,
+    /// The archive's SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+/// The source of [`kernel()`].
+///
+/// # Errors
+/// It cannot be had or read.
+pub fn source(cache: &Cache) -> Result<Origin> {
+    let source = Source::of_debian(cache)?;
+    let word = |text: Vec<u8>, at: usize| {
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.split_whitespace().nth(at).map(str::to_owned).context("a command said nothing")
+    };
+    let sha256 = word(output(Command::new("sha256sum").arg(&source.tarball))?, 0)?;
+    // `linux (6.1.172-1) bookworm-security; urgency=high`
+    let version = word(output(Command::new("zcat").arg(&source.changelog))?, 1)?;
+    let name = source.tarball.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Origin { name, version: version.trim_matches(['(', ')']).to_owned(), sha256 })
+}
+
 /// Linux's source, as Debian has it.
 struct Source {
     tarball: PathBuf,

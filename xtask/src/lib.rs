@@ -8,6 +8,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("krundl's tasks need Linux: they build Linux libraries and emulate a Linux machine");
 
+pub mod bare;
 pub mod bench;
 pub mod cache;
 pub mod command;
@@ -25,11 +26,13 @@ pub mod kernel;
 pub mod lab;
 pub mod libkrun;
 pub mod manual;
+pub mod package;
 pub mod project;
 pub mod python;
 pub mod python_types;
 pub mod smolvm;
 pub mod test;
+pub mod tools;
 
 pub use cache::Cache;
 pub use firmware::firmware;

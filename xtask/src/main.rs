@@ -38,6 +38,9 @@ enum Task {
         /// Only the C ABI: C, C++ and Go
         #[arg(long)]
         ffi: bool,
+        /// Only the packages for distributions, each installed into a bare Debian
+        #[arg(long, conflicts_with_all = ["guests", "python", "ffi"])]
+        packaging: bool,
     },
     /// Measure what krundl costs, beside C programs that do the same by hand
     Bench {
@@ -67,6 +70,16 @@ enum Task {
         #[arg(long)]
         debug: bool,
     },
+    /// Build packages for a distribution and print their files
+    Package {
+        /// What kind
+        kind: xtask::package::Kind,
+        /// Who answers for them, "Name <address>"; Debian only
+        #[arg(long, value_name = "WHO")]
+        maintainer: Option<String>,
+    },
+    /// Build the wheels krundl-libkrun (the real libkrun) and krundl-kernel (a guest's kernel) and print their files
+    Wheels,
     /// Write the files of the repository that follow from the code
     Generate {
         /// Only say which are stale, and fail if any is
@@ -149,14 +162,25 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
-        Task::Test { full, guests, python, ffi, smolvm } => {
-            xtask::test::test(&cache, &xtask::test::Selection { full, guests, python, ffi, smolvm })?;
+        Task::Test { full, guests, python, ffi, packaging, smolvm } => {
+            let selection = xtask::test::Selection { full, guests, python, ffi, packaging, smolvm };
+            xtask::test::test(&cache, &selection)?;
         }
         Task::Bench { quick, write, filter } => {
             xtask::bench::bench(&cache, &xtask::bench::Selection { quick, filter, write })?;
         }
         Task::Install { prefix, destdir, libdir, debug } => {
             xtask::install::install(&xtask::install::Installation { prefix, destdir, libdir, debug })?;
+        }
+        Task::Package { kind, maintainer } => {
+            for file in xtask::package::package(&cache, kind, maintainer.as_deref())? {
+                println!("{}", file.display());
+            }
+        }
+        Task::Wheels => {
+            for file in xtask::package::wheels::build(&cache)? {
+                println!("{}", file.display());
+            }
         }
         Task::Generate { check } => xtask::generate::generate(check)?,
         Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),

@@ -64,6 +64,47 @@ impl Package {
         Ok(package)
     }
 
+    /// Installs the wheel and the packages that go with it, into an environment that has nothing else, as
+    /// `pip install krundl[bundled]` does, and boots a guest with it where there is no libkrun and no libkrunfw.
+    ///
+    /// # Errors
+    /// It cannot be installed, or the guest did not do what it was for.
+    pub fn bundled(&self, cache: &Cache, wheels: &[PathBuf]) -> Result<()> {
+        let dir = self.dir.join("bundled");
+        let venv = dir.join("venv");
+        crate::cache::remove_dir(&dir)?;
+        output(self.tool(&["-m", "venv", "--without-pip"]).arg(&venv))?;
+        let python = venv.join("bin/python");
+        let found = dir.join("wheels");
+        std::fs::create_dir_all(&found)?;
+        let own = only(&self.dir.join("wheel"), "whl")?;
+        for wheel in wheels.iter().chain([&own]) {
+            std::fs::copy(wheel, found.join(wheel.file_name().context("a wheel without a name")?))?;
+        }
+        let mut command = self.tool(&["-m", "pip", "--quiet", "--python"]);
+        command.arg(&python).args(["install", "--no-index", "--find-links"]).arg(&found).arg("krundl[bundled]");
+        output(&mut command)?;
+        let (root, shared) = (dir.join("root"), dir.join("shared"));
+        busybox_root(cache, &root)?;
+        std::fs::create_dir_all(&shared)?;
+        std::fs::write(shared.join("from-the-host"), "written on the host\n")?;
+        let script = project::root().join("packaging/wheels/guest.py");
+        let result = Lab::new(cache)
+            .timeout(Duration::from_secs(400))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .read(&dir)
+            .write(&shared)
+            .capture(true)
+            .retry(true)
+            .run(&[&python, &script, &root, &shared].map(Into::into))?;
+        eprint!("{}{}", String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr));
+        match result.outcome {
+            Ok(0) => Ok(()),
+            Ok(status) => bail!("no guest ran with what pip installed (status {status})"),
+            Err(reason) => bail!("the lab failed: {reason}"),
+        }
+    }
+
     /// The wheel of the sdist, or the one that is there if nothing has changed.
     fn wheel(&self) -> Result<PathBuf> {
         let (sdist, wheels) = (self.dir.join("sdist"), self.dir.join("wheel"));

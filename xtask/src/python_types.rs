@@ -54,7 +54,9 @@ pub fn spec() -> String {
                    Text = Union[str, bytes, \"os.PathLike[str]\"]\n\
                    \"\"\"Text of any bytes but NUL; a string's surrogates stand for bytes, as everywhere in Python.\"\"\"\n";
     let console = "@dataclass(kw_only=True)\nclass ConsoleFile(Data):\n    \"\"\"The console in a file.\"\"\"\n\n    \
-                   file: HostPath\n    \"\"\"The file, which is truncated.\"\"\"\n\n\n";
+                   file: HostPath\n    \"\"\"The file, which is truncated.\"\"\"\n\n\n\
+                   @dataclass(kw_only=True)\nclass ControlSocket(Data):\n    \"\"\"The control port at a path.\"\"\"\n\n    \
+                   socket: HostPath\n    \"\"\"The socket, which libkrun makes, in a directory with mode 0700.\"\"\"\n\n\n";
     types.module("What a VM is to be.", imports, aliases, console)
 }
 
@@ -93,7 +95,7 @@ impl Types {
 
     fn module(mut self, about: &str, imports: &str, aliases: &str, console: &str) -> String {
         if !self.frozen {
-            self.exported.extend(["HostPath", "Text", "ConsoleFile"].map(str::to_owned));
+            self.exported.extend(["HostPath", "Text", "ConsoleFile", "ControlSocket"].map(str::to_owned));
         }
         for name in self.definitions.keys().cloned().collect::<Vec<_>>() {
             self.define(&name);
@@ -121,6 +123,10 @@ impl Types {
             }
         } else if name == "Console" {
             let literal = "Console = Union[Literal[\"inherit\", \"none\"], \"ConsoleFile\"]";
+            writeln!(self.aliases, "\n{literal}\n{}", docstring(&definition, "")).unwrap();
+            self.exported.push(name.to_owned());
+        } else if name == "Control" {
+            let literal = "Control = Union[Literal[\"private\"], \"ControlSocket\"]";
             writeln!(self.aliases, "\n{literal}\n{}", docstring(&definition, "")).unwrap();
             self.exported.push(name.to_owned());
         } else {
@@ -184,6 +190,7 @@ impl Types {
                 Some(_) => (name, None),
                 None if name == "Text" => (name, None),
                 None if name == "Console" => (name, Some(("one", "ConsoleFile".to_owned()))),
+                None if name == "Control" => (name, Some(("one", "ControlSocket".to_owned()))),
                 None => {
                     let python = special(&name).0.to_owned();
                     (python.clone(), Some(("one", python)))

@@ -47,7 +47,7 @@ pub fn test(cache: &Cache) -> Result<()> {
     types(&package)?;
     eprintln!("tests with SmolVM, with libraries that look like libkrun");
     let stubs = package.stubs()?;
-    let mut command = pytest(&package, &["python/tests_smolvm", "--ignore=python/tests_smolvm/test_guests.py"]);
+    let mut command = pytest(&package, &["python/tests_smolvm", "--ignore=python/tests_smolvm/test_sandboxes.py"]);
     run(command.env("KRUNDL_TEST_STUBS", &stubs))?;
     eprintln!("SmolVM's own tests");
     suite(cache, &package)?;
@@ -121,7 +121,7 @@ fn guests(cache: &Cache, package: &Package) -> Result<()> {
     for (program, of) in [("passt", "passt"), ("ssh-keygen", "openssh-client"), ("ip", "iproute2")] {
         debian::program(program, of)?;
     }
-    let command = pytest(package, &["-v", "--durations=0", "python/tests_smolvm/test_guests.py"]);
+    let command = pytest(package, &["-v", "--durations=0", "python/tests_smolvm/test_sandboxes.py"]);
     let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).map(Into::into).collect();
     let bin = package.python.parent().context("the interpreter lies nowhere")?;
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -36,6 +36,8 @@ pub struct Selection {
     pub python: bool,
     /// Only the C ABI: C, C++ and Go.
     pub ffi: bool,
+    /// Only the packages.
+    pub packaging: bool,
     /// Only SmolVM with krundl behind its libkrun backend.
     pub smolvm: bool,
 }
@@ -49,6 +51,11 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     if selection.ffi {
         crate::ffi::test(cache)?;
         eprintln!("\n==> C, C++ and Go passed in {} s", started.elapsed().as_secs());
+        return Ok(());
+    }
+    if selection.packaging {
+        packages(cache, selection.full)?;
+        eprintln!("\n==> the packages passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
     if selection.python {
@@ -68,6 +75,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         crate::ffi::test(cache)?;
         step("the Python package (about 4 minutes, and 4 more the first time)");
         crate::python::test(cache, selection.full)?;
+        packages(cache, selection.full)?;
         step("SmolVM (about 5 minutes)");
         crate::smolvm::test(cache)?;
         real_libraries(cache, selection.full)?;
@@ -79,6 +87,17 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     guests(cache, selection, &skips)?;
     skips.judge()?;
     eprintln!("\n==> all tests passed in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+fn packages(cache: &Cache, full: bool) -> Result<()> {
+    step("packages for distributions (about 3 minutes, and 4 more the first time)");
+    crate::package::test::test(cache)?;
+    if full {
+        step("wheels with libkrun and a kernel, and a guest with them");
+        let wheels = crate::package::wheels::build(cache)?;
+        crate::python::Package::build(cache)?.bundled(cache, &wheels)?;
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from .._errors import Error
 from . import _guest, _judge, _runtime
+from ._spec import PASST_NETWORK
 
 KNOWN = ("0.0.36",)
 """The versions of SmolVM that this was made for and tested with."""
@@ -22,14 +23,17 @@ class UnknownSmolVM(ImportError):
     """SmolVM is missing, or one that krundl does not know."""
 
 
-# What is replaced, and the parameters that it must have: where, name, parameters.
-_SEAMS = (
+# What is replaced, and the parameters that it must have, if it is called: where, name, parameters.
+_SEAMS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
+    ("smolvm.vm", "_USERNET_ADDRESSES", None),
     ("smolvm.runtime._libkrun_ffi", "is_available", ()),
     ("smolvm.runtime.backends", "libkrun_status", ()),
     ("smolvm.host.doctor", "generate_doctor_report", ("backend",)),
     ("smolvm.vm", "LibkrunRuntimeAdapter", ("context",)),
     ("smolvm.vm:SmolVMManager", "create", ("self", "config")),
     ("smolvm.vm:SmolVMManager", "async_create", ("self", "config")),
+    ("smolvm.facade:SmolVM", "_new_ssh_client", ("self", "host", "port", "key_path", "connect_timeout")),
+    ("smolvm.ssh:SSHClient", "_tcp_port_open", ("self", "timeout")),
     ("smolvm.facade:SmolVM", "_mount_workspaces", ("self",)),
     ("smolvm.facade:SmolVM", "stop", ("self", "timeout")),
     ("smolvm.facade:SmolVM", "async_stop", ("self", "timeout")),
@@ -88,10 +92,12 @@ def _place(where: str) -> Any:
     return getattr(found, attribute) if attribute else found
 
 
-def _found(where: str, name: str, parameters: tuple[str, ...], version: str) -> Any:
+def _found(where: str, name: str, parameters: tuple[str, ...] | None, version: str) -> Any:
     """What is there, if it takes what it should."""
     try:
         value = getattr(_place(where), name)
+        if parameters is None:
+            return value
         has = tuple(inspect.signature(value).parameters)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -109,20 +115,30 @@ def _replacements(originals: dict[tuple[str, str], Any]) -> dict[tuple[str, str]
     manager, facade = "smolvm.vm:SmolVMManager", "smolvm.facade:SmolVM"
     create, async_create = originals[manager, "create"], originals[manager, "async_create"]
     mount, stop, async_stop = (originals[facade, name] for name in ("_mount_workspaces", "stop", "async_stop"))
+    probe = originals["smolvm.ssh:SSHClient", "_tcp_port_open"]
     report = originals["smolvm.host.doctor", "generate_doctor_report"]
     adapter = originals["smolvm.vm", "LibkrunRuntimeAdapter"]
     made = (
+        _addresses(originals["smolvm.vm", "_USERNET_ADDRESSES"]),
         _is_available,
         _libkrun_status,
         _doctor_report(report),
         _adapter(adapter),
         _create(create),
         _async_create(async_create),
+        _new_ssh_client(originals[facade, "_new_ssh_client"]),
+        # Only its parameters matter: it is replaced for the clients of libkrun's guests.
+        probe,
         _mount_workspaces(mount),
         _stop(stop),
         _async_stop(async_stop),
     )
     return {(where, name): value for (where, name, _), value in zip(_SEAMS, made, strict=True)}
+
+
+def _addresses(original: dict[str, tuple[str, str, str]]) -> dict[str, tuple[str, str, str]]:
+    """What SmolVM writes down for a new VM and puts on its kernel's command line: gvproxy's on macOS, as before."""
+    return original if platform.system() == "Darwin" else {**original, "libkrun": PASST_NETWORK}
 
 
 # Availability and doctor.
@@ -245,18 +261,15 @@ def _adapter(original: Any) -> Any:
 
         def start(self, vm_info: Any, *, log_path: Any, boot_timeout: float) -> Any:
             try:
-                process = _runtime.start(self._context, vm_info, log_path)
-                if not process.lives_for(min(_runtime.SETTLES, boot_timeout)):
-                    raise _runtime.died(vm_info, process, log_path)
+                process = _runtime.start(self._context, vm_info, log_path, min(_runtime.SETTLES, boot_timeout))
             except _runtime.NotStarted as error:
                 raise _smolvm_error(error.message, error.details) from error
             return base.RuntimeLaunch(pid=process.pid, control_socket_path=None, status=running)
 
         async def async_start(self, vm_info: Any, *, log_path: Any, boot_timeout: float) -> Any:
             try:
-                process = await _runtime.start_async(self._context, vm_info, log_path)
-                if not await process.lives_for_async(min(_runtime.SETTLES, boot_timeout)):
-                    raise _runtime.died(vm_info, process, log_path)
+                settles = min(_runtime.SETTLES, boot_timeout)
+                process = await _runtime.start_async(self._context, vm_info, log_path, settles)
             except _runtime.NotStarted as error:
                 raise _smolvm_error(error.message, error.details) from error
             return base.RuntimeLaunch(pid=process.pid, control_socket_path=None, status=running)
@@ -290,6 +303,17 @@ def _impossible(what: str) -> Exception:
 
 
 # In the guest.
+
+
+def _new_ssh_client(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def new_ssh_client(self: Any, **options: Any) -> Any:
+        client = original(self, **options)
+        if _on_libkrun(self) and platform.system() != "Darwin":
+            client._tcp_port_open = lambda timeout: _guest.answers(client.host, client.port, timeout)
+        return client
+
+    return new_ssh_client
 
 
 def _mount_workspaces(original: Callable[..., None]) -> Callable[..., None]:

@@ -42,26 +42,6 @@ class Process:
         assert self.returncode is not None
         return self.returncode
 
-    def lives_for(self, seconds: float) -> bool:
-        """Whether it still runs after these seconds; returns as soon as it does not."""
-        try:
-            self.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return True
-        return False
-
-    async def lives_for_async(self, seconds: float) -> bool:
-        """As `lives_for`, on asyncio and without threads."""
-        import asyncio
-
-        deadline = time.monotonic() + seconds
-        while self.poll() is None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return True
-            await asyncio.sleep(min(left, 0.05))
-        return False
-
     def _sleep(self, seconds: float | None) -> None:
         """Until the process ends, or these seconds are over."""
         try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .. import _api
-from .._errors import Error
+from .._errors import Error, TimedOut
 from ._process import Process
 from ._spec import Config, Network, vm_spec
 
@@ -27,7 +27,7 @@ logger = logging.getLogger("krundl.smolvm")
 
 # How long libkrun may take until it is entered, in seconds: it takes milliseconds.
 _ENTERED = 30.0
-# How long SmolVM waits whether a VM dies at once, in seconds.
+# How long SmolVM waits to see whether a VM dies at once, in seconds.
 SETTLES = 0.5
 # What of the log goes into an error, in bytes.
 _TAIL = 2000
@@ -72,35 +72,40 @@ class NotStarted(Exception):
         self.details = details
 
 
-def start(context: Context, info: Info, log: Path) -> Process:
-    """Starts the VM and lets it go. Raises NotStarted."""
+def start(context: Context, info: Info, log: Path, settles: float) -> Process:
+    """Starts the VM, sees whether it lives for so many seconds, and lets it go. Raises NotStarted."""
     try:
         with _fresh(log) as output:
             vm = _api.launch(_spec(context, info, log), **_options(output, log))
-            return _let_go(context, info, vm)
+        try:
+            status: int | None = vm.wait(settles)
+        except TimedOut:
+            status = None
     except Error as error:
-        raise _not_started(info, error) from error
+        raise _not_started(info, error, log) from error
+    if status is not None:
+        raise _ended(info, status, log)
+    return _let_go(context, info, vm)
 
 
-async def start_async(context: Context, info: Info, log: Path) -> Process:
+async def start_async(context: Context, info: Info, log: Path, settles: float) -> Process:
     """As `start`, on asyncio and without threads."""
     try:
         with _fresh(log) as output:
             vm = await _api.launch_async(_spec(context, info, log), **_options(output, log))
-            return _let_go(context, info, vm)
+        try:
+            status: int | None = await vm.wait_async(settles)
+        except TimedOut:
+            # What waited goes with the exception, and after that the VM can be let go.
+            status = None
+        except BaseException:
+            vm.close()
+            raise
     except Error as error:
-        raise _not_started(info, error) from error
-
-
-def died(info: Info, process: Process, log: Path) -> NotStarted:
-    """For a VM that has ended as soon as it had begun, with the end of its log."""
-    tail = _tail(log)
-    return NotStarted(
-        f"VM '{info.vm_id}' failed to start: its process ended with {process.returncode}"
-        + (f", after\n{tail}\n" if tail else f" and left nothing in {log}. ")
-        + f"Run 'smolvm sandbox delete {info.vm_id}' to remove it.",
-        {"vm_id": info.vm_id, "return_code": process.returncode, "pid": process.pid, "log": str(log)},
-    )
+        raise _not_started(info, error, log) from error
+    if status is not None:
+        raise _ended(info, status, log)
+    return _let_go(context, info, vm)
 
 
 def stop(context: Context, info: Info, timeout: float) -> bool:
@@ -145,6 +150,7 @@ def listeners(socket: Path) -> dict[int, Path]:
 def _spec(context: Context, info: Info, log: Path) -> dict[str, Any]:
     socket = socket_of(context, info)
     if socket is not None:
+        socket.parent.mkdir(parents=True, exist_ok=True)
         _remove_socket(context, info)
         cid = info.config.vsock.guest_cid if info.config.vsock is not None else 3
         if cid != 3:
@@ -187,11 +193,24 @@ def _let_go(context: Context, info: Info, vm: Vm) -> Process:
     return process
 
 
-def _not_started(info: Info, error: Error) -> NotStarted:
+def _not_started(info: Info, error: Error, log: Path) -> NotStarted:
     return NotStarted(
-        f"Cannot start sandbox '{info.vm_id}' with libkrun: {error.message}",
-        {"vm_id": info.vm_id, "code": error.code, "name": error.name, **error.details},
+        f"Cannot start sandbox '{info.vm_id}' with libkrun: {error.message}{_end_of(log)}",
+        {"vm_id": info.vm_id, "code": error.code, "name": error.name, "log_path": str(log), **error.details},
     )
+
+
+def _ended(info: Info, status: int, log: Path) -> NotStarted:
+    return NotStarted(
+        f"VM '{info.vm_id}' failed to start: it ended at once, with {status}.{_end_of(log)}\n"
+        f"Run 'smolvm sandbox delete {info.vm_id}' to remove it.",
+        {"vm_id": info.vm_id, "return_code": status, "log_path": str(log)},
+    )
+
+
+def _end_of(log: Path) -> str:
+    tail = _tail(log)
+    return f"\nThe end of {log}:\n{tail}" if tail else ""
 
 
 def _tail(log: Path) -> str:

@@ -11,6 +11,9 @@ from .._errors import InvalidSpec
 AGENT_PORT = 1024
 """The vsock port on which SmolVM's agent listens in the guest."""
 
+PASST_NETWORK = ("10.0.2.15", "10.0.2.2", "255.255.255.0")
+"""The address that krundl's passt gives a guest, its gateway, and their network's mask: the same as of SmolVM's QEMU."""
+
 Path = os.PathLike[str]
 
 
@@ -121,7 +124,7 @@ def vm_spec(
 
     Raises InvalidSpec with all that libkrun cannot do, instead of leaving it out.
     """
-    refusals = _refusals(config, network)
+    refusals = _refusals(config, network, system)
     if refusals:
         raise InvalidSpec("; ".join(_words(refusal) for refusal in refusals), {"problems": refusals})
     spec: dict[str, Any] = {
@@ -193,7 +196,7 @@ def _names_a_serial_console(cmdline: str) -> bool:
     return any(word.startswith(("console=ttyS", "console=ttyAMA")) for word in cmdline.split())
 
 
-def _refusals(config: Config, network: Network | None) -> list[dict[str, Any]]:
+def _refusals(config: Config, network: Network | None, system: str) -> list[dict[str, Any]]:
     found = []
     if config.boot_mode != "direct_kernel" or config.kernel_path is None:
         found.append(
@@ -230,6 +233,15 @@ def _refusals(config: Config, network: Network | None) -> list[dict[str, Any]]:
                 f"the network mode {network.mode!r} is made for tap devices of other backends",
                 "use network mode 'nat', or backend='qemu'",
                 "unsupported",
+            )
+        )
+    elif network is not None and system != "Darwin" and network.guest_ip != PASST_NETWORK[0]:
+        # The kernel's command line has it, and passt would not deliver to it.
+        found.append(
+            _refusal(
+                "nics[0]",
+                f"the guest's address was settled to be {network.guest_ip}, without krundl, and passt's is {PASST_NETWORK[0]}",
+                "delete the sandbox, and create it with krundl installed ('python -m krundl.smolvm sandbox create')",
             )
         )
     return found

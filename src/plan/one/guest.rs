@@ -2,7 +2,7 @@
 
 use super::Negotiation;
 use crate::error::{Problem, ProblemKind};
-use crate::plan::guest::{Channel, Guest, GuestMount, GuestRoot};
+use crate::plan::guest::{CONTROL_PORT, Channel, Guest, GuestMount, GuestRoot};
 use crate::spec::MountPoint;
 use crate::symbols::Function;
 
@@ -22,6 +22,7 @@ impl Negotiation<'_> {
         let entered = root.disk.as_ref().filter(|_| self.has_overlays());
         Some(Guest {
             channel,
+            control: spec.control.is_some().then_some(CONTROL_PORT),
             reopen_stdio: spec.kernel.is_some(),
             root: entered.map(|disk| GuestRoot {
                 device: disk.device.clone(),

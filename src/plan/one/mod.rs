@@ -131,6 +131,7 @@ impl Negotiation<'_> {
         self.console_ports(channel);
         let ports = self.calls.split_off(ports);
         self.calls.splice(consoles..consoles, ports);
+        self.control();
         self.vsock_ports();
         self.nics();
         self.disks();

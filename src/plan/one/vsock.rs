@@ -4,7 +4,8 @@ use super::Negotiation;
 use crate::error::{Problem, ProblemKind};
 use crate::plan::arguments::{Fd, Socket};
 use crate::plan::call::Call;
-use crate::plan::guest::{CHANNEL_PORT, Channel};
+use crate::plan::guest::{CHANNEL_PORT, CONTROL_PORT, Channel};
+use crate::spec::Control;
 use crate::symbols::Function;
 
 /// `TSI_HIJACK_INET`: the guest's IPv4 and IPv6 sockets are the host's, as they are without an explicit device.
@@ -33,7 +34,8 @@ impl Negotiation<'_> {
 
     pub(super) fn vsock(&mut self) {
         let tsi = self.tsi();
-        let asked = !self.spec.vsock.ports.is_empty();
+        let by = if !self.spec.vsock.ports.is_empty() { "vsock" } else { "control" };
+        let asked = by == "vsock" || self.spec.control.is_some();
         let wanted = tsi != 0 || asked || self.channel_by_vsock();
         let (disable, add) = (Function::krun_disable_implicit_vsock, Function::krun_add_vsock);
         // What libkrun makes without being asked: with no card the device with TSI, else one for ports alone.
@@ -46,10 +48,10 @@ impl Negotiation<'_> {
             self.calls.push(Call::DisableImplicitVsock {});
         } else if implicit != (wanted, tsi) {
             there = implicit.0;
-            self.unwanted_vsock(tsi, asked);
+            self.unwanted_vsock(tsi, asked.then_some(by));
         }
         if there {
-            self.lines.push(asked.then(|| "vsock".to_owned()));
+            self.lines.push(asked.then(|| by.to_owned()));
         }
         if tsi & TSI_INET != 0 {
             self.ports();
@@ -88,13 +90,13 @@ impl Negotiation<'_> {
     }
 
     /// Refuses what the implicit device would silently give instead.
-    fn unwanted_vsock(&mut self, tsi: u32, asked: bool) {
+    fn unwanted_vsock(&mut self, tsi: u32, asked: Option<&'static str>) {
         if self.spec.has_foreign_kernel() {
             let (field, function) = match (&self.spec.kernel, asked) {
-                (_, true) => ("vsock", Function::krun_add_vsock),
-                (Some(_), false) => ("kernel", Function::krun_disable_implicit_vsock),
-                (None, false) if self.spec.tee.is_some() => return,
-                (None, false) => ("firmware", Function::krun_disable_implicit_vsock),
+                (_, Some(field)) => (field, Function::krun_add_vsock),
+                (Some(_), None) => ("kernel", Function::krun_disable_implicit_vsock),
+                (None, None) if self.spec.tee.is_some() => return,
+                (None, None) => ("firmware", Function::krun_disable_implicit_vsock),
             };
             self.refuse(
                 field,
@@ -133,6 +135,24 @@ impl Negotiation<'_> {
         };
         self.notes.push(format!("whether the guest is up cannot be told: {reason}"));
         Channel::None
+    }
+
+    /// The host connects into the guest, so libkrun makes the socket.
+    pub(super) fn control(&mut self) {
+        let what = "the host cannot connect to the guest";
+        let Some(control) = &self.spec.control else { return };
+        if !self.spec.has_guest_program() || !self.needs("control", what, Function::krun_add_vsock_port2) {
+            return;
+        }
+        let socket = match control {
+            Control::Private => Socket::Ours(Fd::Control),
+            Control::Socket(_) => {
+                let socket = self.findings.control.clone().unwrap_or_default();
+                self.sockets.push(socket.path());
+                Socket::Host(socket)
+            }
+        };
+        self.calls.push(Call::AddVsockPort2 { port: CONTROL_PORT, socket, listen: true });
     }
 
     pub(super) fn vsock_ports(&mut self) {

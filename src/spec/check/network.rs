@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{Access, Mode, OFlags};
 
 use super::Checker;
 use super::files::{plain, refuse_nul};
-use crate::plan::CHANNEL_PORT;
+use crate::error::{Problem, ProblemKind};
+use crate::plan::{CHANNEL_PORT, CONTROL_PORT};
+use crate::sockets::{self, Found};
 use crate::spec::findings::{Findings, HostPath, HostSocket};
-use crate::spec::model::{NetFeature, Nic, Tsi, VmSpec, VsockPort};
+use crate::spec::model::{Control, NetFeature, Nic, Tsi, VmSpec, VsockPort};
 
 /// The longest path of a unix socket, in bytes.
 const MAX_SOCKET_PATH: usize = 107;
+/// The guest's address on vsock, which libkrun gives every guest.
+const GUEST_CID: u32 = 3;
 /// The longest name of a network interface, in bytes.
 const MAX_INTERFACE: usize = 15;
 
@@ -43,14 +47,30 @@ impl Checker {
         let mut ports = BTreeMap::new();
         for (n, port) in spec.vsock.ports.iter().enumerate() {
             let field = format!("vsock.ports[{n}].port");
-            if port.port == CHANNEL_PORT || port.port == u32::MAX {
+            if [CHANNEL_PORT, CONTROL_PORT, u32::MAX].contains(&port.port) {
                 self.invalid(field, format!("{} is taken by krundl or vsock itself", port.port));
             } else if let Some(other) = ports.insert(port.port, n) {
                 self.invalid(field, format!("{} is also that of vsock.ports[{other}]", port.port));
             }
         }
+        if let Some(cid) = spec.vsock.cid.filter(|cid| *cid != GUEST_CID) {
+            let reason = format!("the guest's address is always {GUEST_CID}: libkrun has no function to give it {cid}");
+            let fix = format!(
+                "leave it out, or say {GUEST_CID}; the host reaches each VM by sockets of its own, so none collide"
+            );
+            self.problems.push(Problem::new(ProblemKind::Unsupported, "vsock.cid", reason).fix(fix));
+        }
         findings.vsock = spec.vsock.ports.iter().enumerate().map(|(n, port)| self.vsock_port(n, port)).collect();
         let mut paths = BTreeMap::new();
+        if let Some(Control::Socket(path)) = &spec.control {
+            let socket = self.control_socket(path);
+            findings.control = Some(socket.clone());
+            if let Some(n) = (0..findings.vsock.len())
+                .find(|n| spec.vsock.ports[*n].listen && findings.vsock[*n].path() == socket.path())
+            {
+                self.invalid(format!("vsock.ports[{n}].path"), "is also that of control.socket");
+            }
+        }
         for (n, socket) in findings.vsock.iter().enumerate().filter(|(n, _)| spec.vsock.ports[*n].listen) {
             if let Some(other) = paths.insert(socket.path(), n) {
                 self.invalid(format!("vsock.ports[{n}].path"), format!("is also that of vsock.ports[{other}]"));
@@ -188,35 +208,69 @@ impl Checker {
 
     fn vsock_port(&mut self, n: usize, port: &VsockPort) -> HostSocket {
         let field = format!("vsock.ports[{n}].path");
-        let path = &port.path;
+        let (socket, opened) = self.socket(&field, &port.path, port.listen);
+        drop(opened);
+        socket
+    }
+
+    /// A socket over which anything can be done in the guest. Files that libkrun makes have whatever mode its caller's
+    /// mask leaves, and its file server clears that mask; so the directory must keep others out.
+    fn control_socket(&mut self, path: &Path) -> HostSocket {
+        const FIELD: &str = "control.socket";
+        let (socket, opened) = self.socket(FIELD, path, true);
+        let mode = opened.and_then(|dir| dir.metadata().ok()).map(|metadata| metadata.mode() & 0o7777);
+        if let Some(mode) = mode.filter(|mode| mode & 0o077 != 0) {
+            let dir = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let reason = format!(
+                "{} is open to other users (mode {mode:04o}), who could run commands in the guest",
+                dir.display()
+            );
+            let fix = "use a directory with mode 0700, or \"private\"";
+            self.problems.push(Problem::new(ProblemKind::Host, FIELD, reason).fix(fix));
+        }
+        socket
+    }
+
+    /// A socket that is there by the time the guest connects, or with `listen` one that libkrun makes.
+    fn socket(&mut self, field: &str, path: &Path, listen: bool) -> (HostSocket, Option<std::fs::File>) {
+        let none = || (HostSocket::default(), None);
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             let reason =
                 format!("is {} bytes long; a unix socket's path has at most {MAX_SOCKET_PATH}", path.as_os_str().len());
             self.invalid(field, reason);
-            return HostSocket::default();
+            return none();
         }
         let Some(name) = path.file_name().filter(|_| refuse_nul(path).is_ok()) else {
             self.invalid(field, "is no path of a socket");
-            return HostSocket::default();
+            return none();
         };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let (dir, opened) = self.directory(&field, parent);
+        let (dir, opened) = self.directory(field, parent);
         match std::fs::symlink_metadata(path) {
-            Ok(_) if port.listen => {
-                self.host(field, format!("{} is there already: libkrun makes the socket itself", path.display()));
-            }
+            // One that a VM of ours has left behind is removed when this one starts.
+            Ok(_) if listen => match sockets::look(path) {
+                Found::Nothing | Found::Stale => {}
+                Found::Served => {
+                    self.host(field, format!("{} is in use: it is the socket of a VM that runs", path.display()));
+                }
+                Found::Foreign => {
+                    let reason = format!("{} is there already: libkrun makes the socket itself", path.display());
+                    let fix = "remove it if nobody needs it: it is none that a VM of this user's krundl is known to have left";
+                    self.problems.push(Problem::new(ProblemKind::Host, field, reason).fix(fix));
+                }
+            },
             Ok(metadata) if !metadata.file_type().is_socket() && !metadata.is_symlink() => {
                 self.host(field, format!("{} is no socket", path.display()));
             }
-            _ if port.listen => {
-                if let Some(opened) = opened {
-                    self.allowed(&field, opened.as_fd(), parent, Access::WRITE_OK);
+            _ if listen => {
+                if let Some(opened) = &opened {
+                    self.allowed(field, opened.as_fd(), parent, Access::WRITE_OK);
                 }
             }
             // Somebody may still begin to listen.
             _ => {}
         }
-        HostSocket { dir, name: name.to_owned().into() }
+        (HostSocket { dir, name: name.to_owned().into() }, opened)
     }
 }
 

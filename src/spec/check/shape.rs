@@ -34,6 +34,10 @@ impl Checker {
         if spec.gpu.is_none() && !spec.displays.is_empty() {
             self.invalid("displays", "need gpu: without a graphics card libkrun leaves them out silently");
         }
+        if spec.control.is_some() && !spec.has_guest_program() {
+            let reason = "needs krundl's program in the guest, and the guest boots what it has: firmware, a confidential guest's own root, or an init of its own (kernel.cmdline)";
+            self.invalid("control", reason);
+        }
         self.tsi(spec);
     }
 

@@ -1,6 +1,7 @@
 //! What a user asks for.
 
 mod console;
+mod control;
 mod devices;
 mod network;
 mod storage;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use console::{Console, ConsolePort, KernelConsole, Serial};
+pub use control::Control;
 pub use devices::{Display, Gpu, Rlimit, Tee};
 pub use network::{Addressing, Forward, NetFeature, Nic, Passt, Port, Protocol, Tsi, Vsock, VsockPort};
 pub use storage::{
@@ -66,6 +68,9 @@ pub struct VmSpec {
     /// vsock ports.
     #[serde(default)]
     pub vsock: Vsock,
+    /// The way into the running guest, for further commands, figures and the request to end; none where absent.
+    #[serde(default)]
+    pub control: Option<Control>,
     /// The console and the standard streams.
     #[serde(default)]
     pub console: Console,

@@ -276,6 +276,9 @@ impl NetFeature {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Vsock {
+    /// The guest's own address: 3, whatever is wished for. Another is refused, since libkrun has no function for it.
+    #[serde(default)]
+    pub cid: Option<u32>,
     /// The ports.
     #[serde(default)]
     pub ports: Vec<VsockPort>,

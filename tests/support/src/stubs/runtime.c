@@ -161,6 +161,32 @@ static void remember_vsock(const char *path)
     snprintf(vsock_path, sizeof vsock_path, "%s", path ? path : "");
 }
 
+/* The sockets that are made when the guest starts; one that is there already is refused, as libkrun does. */
+static char listeners[8][PATH_MAX];
+static int listener_count;
+
+static int remember_listener(const char *path)
+{
+    struct stat there;
+    if (!path || lstat(path, &there) == 0)
+        return -EEXIST;
+    if (listener_count < 8)
+        snprintf(listeners[listener_count++], PATH_MAX, "%s", path);
+    return 0;
+}
+
+static void listen_all(void)
+{
+    for (int i = 0; i < listener_count; i++) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (strlen(listeners[i]) < sizeof address.sun_path)
+            strcpy(address.sun_path, listeners[i]);
+        if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 5) != 0)
+            fprintf(stderr, "stub libkrun: cannot listen on %s: %s\n", listeners[i], strerror(errno));
+    }
+}
+
 static void remember_console_port(const char *name, int output)
 {
     if (name && strcmp(name, "krundl") == 0)

@@ -111,7 +111,10 @@ fn behaviour(name: &str, release: (u64, u64, u64), features: &Features) -> (Stri
         }
         "krun_get_default_init" => result = "-95".to_owned(),
         "krun_add_vsock_port" => effect.push_str("    remember_vsock(c_filepath);\n"),
-        "krun_add_vsock_port2" => effect.push_str("    if (!listen)\n        remember_vsock(c_filepath);\n"),
+        "krun_add_vsock_port2" => {
+            effect.push_str("    if (!listen)\n        remember_vsock(c_filepath);\n");
+            result = "listen ? remember_listener(c_filepath) : 0".to_owned();
+        }
         "krun_add_console_port_inout" => effect.push_str("    remember_console_port(name, output_fd);\n"),
         "krun_add_virtio_console_default" => {
             effect.push_str("    console_output = output_fd;\n    console_error = err_fd;\n    consoles++;\n");
@@ -139,6 +142,7 @@ fn start(stub: &Stub, c: &mut String) {
         Start::Segfault => c.push_str("    int *volatile nowhere = 0;\n    *nowhere = 1;\n"),
         Start::Hang => c.push_str("    for (;;)\n        pause();\n"),
         Start::Guest(text) => {
+            c.push_str("    listen_all();\n");
             writeln!(c, "    guest_says({}, {});", literal(text), text.len()).unwrap();
             if stub.obeys {
                 c.push_str("    guest_obeys();\n    guest_leaves();\n    _exit(143);\n");

@@ -1,0 +1,5 @@
+"""Prints the path of the kernel."""
+
+from . import kernel
+
+print(kernel())

@@ -1,0 +1,5 @@
+"""Prints the path of the library."""
+
+from . import library
+
+print(library())
