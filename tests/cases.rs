@@ -19,6 +19,7 @@ const WITHOUT_CASE: &[(Code, &str)] = &[
     (Code::LibraryChanged, "the library has to change between two steps"),
     (Code::HelperFailed, "the helper has to die between two sentences"),
     (Code::Network, "a program has to fail; tests/launch/networks.rs has one"),
+    (Code::ControlLost, "a guest that serves has to be gone"),
     (Code::Os, "the operating system has to refuse"),
     (Code::InvalidArgument, "it is the other languages' own"),
     (Code::Internal, "it takes a mistake in krundl"),

@@ -44,11 +44,14 @@ def probe(site: Path, **variables: str) -> list[str]:
 
 
 def test_the_library_of_a_package_is_found_where_there_is_no_other(site: Path) -> None:
-    assert probe(site) == ["bundled", str(site / "krundl_libkrun/libkrun.so.1")]
+    found = probe(site)
+    if found[0] in ("loader", "well_known"):
+        pytest.skip("this machine has a libkrun of its own")
+    assert found == ["bundled", str(site / "krundl_libkrun/libkrun.so.1")]
 
 
 def test_what_somebody_names_rules_it_out(site: Path, tmp_path: Path, stubs: Stubs) -> None:
-    assert probe(site, KRUNDL_LIBRARY=stubs["1.19.7"]) == ["env_library", stubs["everything"]]
+    assert probe(site, KRUNDL_LIBRARY=stubs["1.19.7"]) == ["env_library", stubs["1.19.7"]]
     (tmp_path / "empty").mkdir()
     assert "bundled" not in probe(site, KRUNDL_LIBRARY_DIR=str(tmp_path / "empty"))
 

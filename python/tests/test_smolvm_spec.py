@@ -109,6 +109,10 @@ def test_every_field_is_one_that_krundl_has() -> None:
     assert [mount.tag for mount in made.mounts or []] == ["workspace0"]
 
 
+def test_another_kernel_may_be_named() -> None:
+    assert spec(Config(), kernel="/other/vmlinux")["kernel"] == {"path": "/other/vmlinux", "cmdline": CMDLINE}
+
+
 def test_the_root_is_the_first_disk_and_stays_it() -> None:
     drives = [Path("/d/one.img"), Path("/d/two.QCOW2"), Path("/d/seed.iso")]
     assert spec(Config(effective_rootfs_format="qcow2", extra_drives=drives))["disks"] == [

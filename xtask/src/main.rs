@@ -79,7 +79,11 @@ enum Task {
         maintainer: Option<String>,
     },
     /// Build the wheels krundl-libkrun (the real libkrun) and krundl-kernel (a guest's kernel) and print their files
-    Wheels,
+    Wheels {
+        /// Install them and krundl's own into a fresh environment, and boot a guest with them in the lab
+        #[arg(long)]
+        test: bool,
+    },
     /// Write the files of the repository that follow from the code
     Generate {
         /// Only say which are stale, and fail if any is
@@ -177,9 +181,13 @@ fn run(task: Task) -> Result<ExitCode> {
                 println!("{}", file.display());
             }
         }
-        Task::Wheels => {
-            for file in xtask::package::wheels::build(&cache)? {
+        Task::Wheels { test } => {
+            let wheels = xtask::package::wheels::build(&cache)?;
+            for file in &wheels {
                 println!("{}", file.display());
+            }
+            if test {
+                xtask::python::Package::build(&cache)?.bundled(&cache, &wheels)?;
             }
         }
         Task::Generate { check } => xtask::generate::generate(check)?,

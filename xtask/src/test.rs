@@ -92,6 +92,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
 
 fn packages(cache: &Cache, full: bool) -> Result<()> {
     step("packages for distributions (about 3 minutes, and 4 more the first time)");
+    crate::package::crates::test(cache, full)?;
     crate::package::test::test(cache)?;
     if full {
         step("wheels with libkrun and a kernel, and a guest with them");

@@ -17,6 +17,8 @@ pub struct Tool {
 
 /// Makes Debian packages.
 pub const DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0" };
+/// Checks licences, sources and crates that are not wanted.
+pub const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 /// Makes RPM packages.
 pub const RPM: Tool = Tool { name: "cargo-generate-rpm", version: "0.21.1" };
 

@@ -72,9 +72,9 @@ def _look(shell: Shell, *, overlays: bool) -> None:
     if missing:
         options = " and ".join(_OPTIONS[name] for name in missing)
         raise NotMounted(
-            f"Cannot mount workspaces: the guest's kernel has no {' and no '.join(missing)}. Build it with {options} "
-            f"(docs/guest.md has a recipe; 'krundl kernel check VMLINUX --for mounts,overlay' tells), or create the "
-            f"sandbox with '--backend qemu'.",
+            f"Cannot mount workspaces: the guest's kernel has no {' and no '.join(missing)}. Name one that has, built with "
+            f"{options}, in KRUNDL_SMOLVM_KERNEL ('krundl kernel check VMLINUX --for mounts,overlay' tells), and start the "
+            f"sandbox anew, or create it with '--backend qemu'.",
             {"missing_filesystems": missing},
         )
 
@@ -112,8 +112,10 @@ def answers(host: str, port: int, timeout: float) -> bool:
 
 END = (
     # Out of the session's reach, which ends with the network.
-    "(trap '' HUP TERM; kill -TERM -1; sleep 0.3; sync; echo u > /proc/sysrq-trigger; reboot -f || echo b > /proc/sysrq-trigger)"
-    " </dev/null >/dev/null 2>&1 &"
+    "(trap '' HUP TERM; kill -TERM -1; sleep 0.3; sync;"
+    # All file systems if the kernel can do that at once, else the root.
+    " echo u > /proc/sysrq-trigger || mount -o remount,ro /;"
+    " reboot -f || echo b > /proc/sysrq-trigger) </dev/null >/dev/null 2>&1 &"
 )
 """Ends the guest: everything in it is asked to end, its disks are written out and made read-only, and it restarts. That
 is what libkrun ends with; a guest that powers off goes on running on x86-64."""

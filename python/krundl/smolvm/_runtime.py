@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("krundl.smolvm")
 
+KERNEL = "KRUNDL_SMOLVM_KERNEL"
+"""A variable that names the kernel of all VMs, instead of the one that comes with their image."""
+
 # How long libkrun may take until it is entered, in seconds: it takes milliseconds.
 _ENTERED = 30.0
 # How long SmolVM waits to see whether a VM dies at once, in seconds.
@@ -162,6 +165,7 @@ def _spec(context: Context, info: Info, log: Path) -> dict[str, Any]:
         log=log,
         socket=socket,
         listeners={} if socket is None else listeners(socket),
+        kernel=os.environ.get(KERNEL) or None,
         system=platform.system(),
     )
 

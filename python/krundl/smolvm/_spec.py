@@ -113,6 +113,7 @@ def vm_spec(
     log: str | Path,
     socket: str | Path | None = None,
     listeners: Mapping[int, str | Path] | None = None,
+    kernel: str | Path | None = None,
     system: str = "Linux",
 ) -> dict[str, Any]:
     """The spec of a VM as SmolVM describes it, with the names of its JSON.
@@ -120,7 +121,7 @@ def vm_spec(
     `config` and `network` are those of SmolVM's VMInfo. `cmdline` is the kernel's command line as SmolVM resolves it,
     and `log` the file that gets the kernel's log. Where the config has vsock, `socket` is the socket on which the host
     reaches the guest's agent, and `listeners` are the host's own sockets by the vsock port on which the guest reaches
-    them. `system` is the host's, as `platform.system()` names it.
+    them. `kernel` is another one than the config's. `system` is the host's, as `platform.system()` names it.
 
     Raises InvalidSpec with all that libkrun cannot do, instead of leaving it out.
     """
@@ -131,7 +132,7 @@ def vm_spec(
         "vcpus": config.vcpu_count,
         "memory_mib": config.memory,
         # Their format is told from the file: an ELF vmlinux, or what else this libkrun takes.
-        "kernel": {"path": _text(config.kernel_path), "cmdline": cmdline},
+        "kernel": {"path": _text(kernel or config.kernel_path), "cmdline": cmdline},
         "disks": _disks(config),
         "mounts": shares(config.workspace_mounts),
     }

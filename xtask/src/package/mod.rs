@@ -1,5 +1,6 @@
 //! Packages of krundl for Debian and for RPM, of one installation each.
 
+pub mod crates;
 mod deb;
 mod rpm;
 pub mod test;
