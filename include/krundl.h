@@ -509,7 +509,7 @@ typedef struct krundl_disk {
 } krundl_disk;
 
 /**
- * A network card: exactly one of passt, unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic =
+ * A network card: exactly one of passt, gvproxy, unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic =
  * {sizeof nic};`.
  */
 typedef struct krundl_nic {
@@ -576,6 +576,15 @@ typedef struct krundl_nic {
      * Whether the workload runs although the card could not be set up.
      */
     bool optional;
+    /**
+     * Whether the card has a gvproxy of its own, which krundl starts, and which ends with the VM;
+     * krundl_spec_add_forward opens ports by it.
+     */
+    bool gvproxy;
+    /**
+     * The program of gvproxy; NULL: searched in PATH and where podman keeps it.
+     */
+    const char *gvproxy_program;
 } krundl_nic;
 
 /**
@@ -1819,7 +1828,7 @@ krundl_status krundl_spec_add_port(struct krundl_spec *spec, uint16_t host, uint
 krundl_status krundl_spec_add_nic(struct krundl_spec *spec, const struct krundl_nic *nic);
 
 /**
- * A port of the host that leads to one of the guest, by the last network card, which has passt. protocol: "tcp" or
+ * A port of the host that leads to one of the guest, by the last network card, which has passt or gvproxy. protocol: "tcp" or
  * "udp". address: the host's IPv4 address on which it is open; NULL: 127.0.0.1. host: its number on the host; 0 for any
  * that is free, which krundl_vm_host_port tells. guest: its number in the guest.
  *

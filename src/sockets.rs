@@ -138,7 +138,7 @@ pub(crate) fn own_directory(path: PathBuf) -> io::Result<PathBuf> {
 /// The beginning of the names of directories that are made for one VM each.
 const FOR_ONE: &str = "vm-";
 
-/// A directory for the socket of one VM. The VM's process has it locked as long as it lives, so that those of VMs that
+/// A directory for sockets of one VM. The VM's process has it locked as long as it lives, so that those of VMs that
 /// were killed with their callers are told apart; the next one removes them.
 #[derive(Debug)]
 pub(crate) struct OwnDir {
@@ -167,9 +167,19 @@ impl OwnDir {
         self.dir.path().join(CONTROL_NAME)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Leaves it to the VM, which lives on without us.
-    pub(crate) fn keep(mut self) {
+    pub(crate) fn keep(self) {
+        drop(self.into_lock());
+    }
+
+    /// Leaves it to whoever has been told its path. As long as what is returned is open nobody else removes it.
+    pub(crate) fn into_lock(mut self) -> OwnedFd {
         self.dir.disable_cleanup(true);
+        self.given
     }
 }
 

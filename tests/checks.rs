@@ -275,7 +275,10 @@ fn a_passt_of_ones_own_needs_its_program_and_ports_that_are_free() {
     // One card has one way out.
     let both = json!([{"passt": {"program": program}, "tap": "tap0"}]);
     let problems = host.problems(json!({"nics": both}));
-    assert!(problems.iter().any(|problem| problem.contains("exactly one of passt, unixstream")), "{problems:?}");
+    assert!(
+        problems.iter().any(|problem| problem.contains("exactly one of passt, gvproxy, unixstream")),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -340,6 +343,49 @@ fn the_address_of_a_card_is_one_cards_and_somebody_in_the_guest_sets_it() {
         &[("nics[0].address", "sets up its network itself"), ("nics[0].optional", "sets up its network itself")],
     );
     host.bad(own(passt(json!({"dhcp": true}))), &[("nics[0].dhcp", "sets up its network itself")]);
+}
+
+#[test]
+fn a_gvproxy_of_ones_own_has_one_address_alone() {
+    let host = Host::new();
+    let card = |fields: Value| {
+        let mut card = json!({"gvproxy": {"program": "/bin/true", "ports": [{"guest": 22}]}});
+        card.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        card
+    };
+    let one = |fields: Value| json!({"nics": [card(fields)]});
+    host.good(one(json!({})));
+    host.good(one(json!({"dhcp": true, "mac": "5a:94:ef:e4:0c:ee"})));
+    host.good(one(json!({"dns": ["192.0.2.1"]})));
+    host.bad(
+        one(json!({"address": "192.168.127.3/24", "gateway": "192.168.127.1", "mac": "02:00:00:00:00:01"})),
+        &[("nics[0].address", "192.168.127.2"), ("nics[0].gateway", "192.168.127.1"), ("nics[0].mac", "192.168.127.2")],
+    );
+    // Its sockets are this user's.
+    let mut other = one(json!({}));
+    (other["uid"], other["gid"]) = (json!(1000), json!(1000));
+    let problems = host.problems(other);
+    for field in ["uid", "gid"] {
+        assert!(problems.iter().any(|text| text.starts_with(field) && text.contains("gvproxy")), "{problems:?}");
+    }
+    // A second would have the same network, and its DHCP would give another address.
+    host.bad(json!({"nics": [card(json!({})), card(json!({}))]}), &[("nics[1].mac", "5a:94:ef:e4:0c:ee alone")]);
+    let both = json!({"mac": "5a:94:ef:e4:0c:ee"});
+    host.bad(json!({"nics": [card(both.clone()), card(both)]}), &[("nics[1].mac", "nics[0]")]);
+    host.bad(
+        one(json!({"gvproxy": {"program": "/bin/true", "ports": [{"guest": 0}]}})),
+        &[("nics[0].gvproxy.ports[0].guest", "0")],
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    host.bad(
+        one(json!({"gvproxy": {"program": "/bin/true", "ports": [{"host": port, "guest": 1}]}})),
+        &[("nics[0].gvproxy.ports[0].host", "is in use on this host")],
+    );
+    let checked = host.check(json!({"nics": [{"gvproxy": {"program": host.path("none")}}]}));
+    assert_eq!(checked.problems[0].field, "nics[0].gvproxy.program");
+    let fix = checked.problems[0].fix.clone().unwrap();
+    assert!(fix.contains("gvisor-tap-vsock"), "{fix}");
 }
 
 #[test]

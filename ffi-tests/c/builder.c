@@ -95,14 +95,21 @@ static void every_setter_sets_its_field(void) {
     OK(krundl_spec_add_nic(spec, &own));
     OK(krundl_spec_add_forward(spec, "tcp", NULL, 2222, 22));
     OK(krundl_spec_add_forward(spec, "udp", "0.0.0.0", 0, 53));
-    has(spec, "\"nics\":[{\"passt\":null,\"unixstream\":null,\"unixgram\":\"/s\",\"vfkit\":true,\"tap\":null,"
+    krundl_nic gvproxy = {.struct_size = sizeof gvproxy};
+    gvproxy.gvproxy = true;
+    gvproxy.gvproxy_program = "/g";
+    OK(krundl_spec_add_nic(spec, &gvproxy));
+    OK(krundl_spec_add_forward(spec, "tcp", NULL, 0, 80));
+    has(spec, "\"nics\":[{\"passt\":null,\"gvproxy\":null,\"unixstream\":null,\"unixgram\":\"/s\",\"vfkit\":true,\"tap\":null,"
               "\"mac\":\"02:00:00:00:00:01\",\"features\":[\"csum\",\"guest_tso4\"],\"address\":null,"
               "\"gateway\":null,\"dns\":null,\"dhcp\":true,\"optional\":true},"
               "{\"passt\":{\"ports\":[{\"host\":2222,\"guest\":22,\"address\":\"127.0.0.1\",\"protocol\":\"tcp\"},"
               "{\"host\":0,\"guest\":53,\"address\":\"0.0.0.0\",\"protocol\":\"udp\"}],\"program\":\"/p\","
-              "\"host_loopback\":true},\"unixstream\":null,\"unixgram\":null,\"vfkit\":false,\"tap\":null,"
+              "\"host_loopback\":true},\"gvproxy\":null,\"unixstream\":null,\"unixgram\":null,\"vfkit\":false,\"tap\":null,"
               "\"mac\":null,\"features\":null,\"address\":\"192.0.2.7/24\",\"gateway\":\"192.0.2.1\","
-              "\"dns\":[\"192.0.2.53\",\"fd00::53\"],\"dhcp\":false,\"optional\":false}]");
+              "\"dns\":[\"192.0.2.53\",\"fd00::53\"],\"dhcp\":false,\"optional\":false},"
+              "{\"passt\":null,\"gvproxy\":{\"ports\":[{\"host\":0,\"guest\":80,\"address\":\"127.0.0.1\","
+              "\"protocol\":\"tcp\"}],\"program\":\"/g\"},\"unixstream\":null");
     OK(krundl_spec_add_vsock_port(spec, 7, "/v", true));
     has(spec, "\"vsock\":{\"cid\":null,\"ports\":[{\"port\":7,\"path\":\"/v\",\"listen\":true}]}");
     OK(krundl_spec_set_console_file(spec, "/c"));

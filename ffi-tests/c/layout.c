@@ -32,7 +32,7 @@ _Static_assert(offsetof(krundl_disk, format) == 24, "offsetof(krundl_disk, forma
 _Static_assert(offsetof(krundl_disk, sync) == 32, "offsetof(krundl_disk, sync) == 32");
 _Static_assert(offsetof(krundl_disk, read_only) == 40, "offsetof(krundl_disk, read_only) == 40");
 _Static_assert(offsetof(krundl_disk, direct_io) == 41, "offsetof(krundl_disk, direct_io) == 41");
-_Static_assert(sizeof(krundl_nic) == 88, "sizeof(krundl_nic) == 88");
+_Static_assert(sizeof(krundl_nic) == 96, "sizeof(krundl_nic) == 96");
 _Static_assert(offsetof(krundl_nic, struct_size) == 0, "offsetof(krundl_nic, struct_size) == 0");
 _Static_assert(offsetof(krundl_nic, unixstream) == 8, "offsetof(krundl_nic, unixstream) == 8");
 _Static_assert(offsetof(krundl_nic, unixgram) == 16, "offsetof(krundl_nic, unixgram) == 16");
@@ -48,6 +48,8 @@ _Static_assert(offsetof(krundl_nic, host_loopback) == 81, "offsetof(krundl_nic, 
 _Static_assert(offsetof(krundl_nic, vfkit) == 82, "offsetof(krundl_nic, vfkit) == 82");
 _Static_assert(offsetof(krundl_nic, dhcp) == 83, "offsetof(krundl_nic, dhcp) == 83");
 _Static_assert(offsetof(krundl_nic, optional) == 84, "offsetof(krundl_nic, optional) == 84");
+_Static_assert(offsetof(krundl_nic, gvproxy) == 85, "offsetof(krundl_nic, gvproxy) == 85");
+_Static_assert(offsetof(krundl_nic, gvproxy_program) == 88, "offsetof(krundl_nic, gvproxy_program) == 88");
 _Static_assert(sizeof(krundl_display) == 40, "sizeof(krundl_display) == 40");
 _Static_assert(offsetof(krundl_display, struct_size) == 0, "offsetof(krundl_display, struct_size) == 0");
 _Static_assert(offsetof(krundl_display, edid) == 8, "offsetof(krundl_display, edid) == 8");

@@ -176,6 +176,15 @@ type GPU struct {
 	VirglFlags uint32 `json:"virgl_flags,omitempty"`
 }
 
+// A gvproxy (gvisor-tap-vsock) that krundl starts for a card. The guest reaches what this host reaches, and this host's
+// loopback at 192.168.127.254. It is always 192.168.127.2/24 itself, with the gateway 192.168.127.1.
+type Gvproxy struct {
+	// Ports of the host that lead to ports of the guest. No other port of the guest is open on the host.
+	Ports []Forward `json:"ports,omitempty"`
+	// The program; searched in PATH and where podman keeps it where absent.
+	Program string `json:"program,omitempty"`
+}
+
 // A kernel of the user's own.
 type Kernel struct {
 	// The file.
@@ -275,7 +284,7 @@ const (
 	NetFeatureHostUfo   NetFeature = "host_ufo"
 )
 
-// A network card: exactly one of passt, unixstream, unixgram and tap. With any there is no TSI.
+// A network card: exactly one of passt, gvproxy, unixstream, unixgram and tap. With any there is no TSI.
 type NIC struct {
 	// The card's IPv4 address and the length of its network's prefix, 192.0.2.7/24: krundl's program in the guest sets
 	// it. With passt also what that serves, 10.0.2.15/24 where absent.
@@ -283,12 +292,14 @@ type NIC struct {
 	// Whether krundl's program in the guest asks for all that with DHCP.
 	DHCP bool `json:"dhcp,omitempty"`
 	// The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with passt this
-	// host's.
+	// host's, with gvproxy its own.
 	Dns *[]string `json:"dns,omitempty"`
 	// What is offered to the guest's driver; libkrun's usual set where absent.
 	Features *[]NetFeature `json:"features,omitempty"`
 	// The way out of that network. With passt the network's first address, or the second if the first is the guest's.
 	Gateway string `json:"gateway,omitempty"`
+	// A gvproxy of its own: krundl starts it before the VM, and it ends with the VM. Takes no root.
+	Gvproxy *Gvproxy `json:"gvproxy,omitempty"`
 	// The hardware address, 5a:94:ef:e4:0c:ee and those following it where absent.
 	MAC string `json:"mac,omitempty"`
 	// Whether the workload runs although the card could not be set up; else that ends the VM.

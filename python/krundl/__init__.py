@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         Exec,
         Forward,
         Gpu,
+        Gvproxy,
         Kernel,
         Mount,
         Nic,
@@ -119,8 +120,8 @@ _LATER = {
     "_guest": "Command CommandFailed Completed Figures Guest guests",
     "_plan": "Call Plan",
     "_reports": "Attempt Check DoctorReport Inspected Levels LibraryReport Part ProbeReport Problem",
-    "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Forward Gpu Kernel Mount Nic Overlay OverlayDir OverlayFile Passt Port"
-    " Rlimit Root RootDisk Serial Tee Tsi VmSpec Vsock VsockPort",
+    "_spec": "ConsoleFile ConsolePort ControlSocket Disk Display Exec Forward Gpu Gvproxy Kernel Mount Nic Overlay OverlayDir OverlayFile Passt"
+    " Port Rlimit Root RootDisk Serial Tee Tsi VmSpec Vsock VsockPort",
     "_vm": "DEVNULL PIPE STDOUT OpenPort Vm",
 }
 
@@ -154,6 +155,7 @@ if TYPE_CHECKING:
         "Guest",
         "GuestLost",
         "GuestSetup",
+        "Gvproxy",
         "HelperFailed",
         "HelperMismatch",
         "HelperNotFound",

@@ -22,6 +22,7 @@ __all__ = [
     "Exec",
     "Forward",
     "Gpu",
+    "Gvproxy",
     "HostPath",
     "Kernel",
     "KernelConsole",
@@ -246,6 +247,22 @@ class Gpu(Data):
 
 
 @dataclass(kw_only=True)
+class Gvproxy(Data):
+    """A gvproxy (gvisor-tap-vsock) that krundl starts for a card. The guest reaches what this host reaches, and this host's
+    loopback at 192.168.127.254. It is always 192.168.127.2/24 itself, with the gateway 192.168.127.1.
+    """
+
+    ports: list[Forward] = field(default_factory=list)
+    """Ports of the host that lead to ports of the guest. No other port of the guest is open on the host."""
+    program: HostPath | None = None
+    """The program; searched in `PATH` and where podman keeps it where absent."""
+
+    _nested = {
+        "ports": ("list", Forward),
+    }
+
+
+@dataclass(kw_only=True)
 class Kernel(Data):
     """A kernel of the user's own."""
 
@@ -302,7 +319,7 @@ class Passt(Data):
 
 @dataclass(kw_only=True)
 class Nic(Data):
-    """A network card: exactly one of `passt`, `unixstream`, `unixgram` and `tap`. With any there is no TSI."""
+    """A network card: exactly one of `passt`, `gvproxy`, `unixstream`, `unixgram` and `tap`. With any there is no TSI."""
 
     address: str | None = None
     """The card's IPv4 address and the length of its network's prefix, `192.0.2.7/24`: krundl's program in the guest sets
@@ -312,12 +329,14 @@ class Nic(Data):
     """Whether krundl's program in the guest asks for all that with DHCP."""
     dns: list[str] | None = None
     """The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with `passt` this
-    host's.
+    host's, with `gvproxy` its own.
     """
     features: list[NetFeature] | None = None
     """What is offered to the guest's driver; libkrun's usual set where absent."""
     gateway: str | None = None
     """The way out of that network. With `passt` the network's first address, or the second if the first is the guest's."""
+    gvproxy: Gvproxy | None = None
+    """A gvproxy of its own: krundl starts it before the VM, and it ends with the VM. Takes no root."""
     mac: str | None = None
     """The hardware address, `5a:94:ef:e4:0c:ee` and those following it where absent."""
     optional: bool = False
@@ -334,6 +353,7 @@ class Nic(Data):
     """Whether the other end of `unixgram` waits for vfkit's first word, as gvproxy does."""
 
     _nested = {
+        "gvproxy": ("one", Gvproxy),
         "passt": ("one", Passt),
     }
 

@@ -7,9 +7,9 @@ use super::boundary::{needed_options, optional_path, optional_text, text, texts}
 use super::spec::{edit, path};
 use super::{krundl_spec, krundl_status};
 use crate::error::{Error, Result};
-use crate::spec::{ConsolePort, Display, Forward, Gpu, Nic, Passt, Port, Protocol, Serial, Tee, VsockPort};
+use crate::spec::{ConsolePort, Display, Forward, Gpu, Gvproxy, Nic, Passt, Port, Protocol, Serial, Tee, VsockPort};
 
-/// A network card: exactly one of passt, unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic =
+/// A network card: exactly one of passt, gvproxy, unixstream, unixgram and tap. Zeroes are the defaults: `krundl_nic nic =
 /// {sizeof nic};`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,11 @@ pub struct krundl_nic {
     pub dhcp: bool,
     /// Whether the workload runs although the card could not be set up.
     pub optional: bool,
+    /// Whether the card has a gvproxy of its own, which krundl starts, and which ends with the VM;
+    /// krundl_spec_add_forward opens ports by it.
+    pub gvproxy: bool,
+    /// The program of gvproxy; NULL: searched in PATH and where podman keeps it.
+    pub gvproxy_program: *const c_char,
 }
 
 impl Default for krundl_nic {
@@ -68,6 +73,8 @@ impl Default for krundl_nic {
             vfkit: false,
             dhcp: false,
             optional: false,
+            gvproxy: false,
+            gvproxy_program: none,
         }
     }
 }
@@ -189,6 +196,8 @@ pub unsafe extern "C" fn krundl_spec_add_nic(spec: *mut krundl_spec, nic: *const
                 program: optional_path(nic.passt_program),
                 host_loopback: nic.host_loopback,
             });
+            let gvproxy =
+                nic.gvproxy.then(|| Gvproxy { ports: Vec::new(), program: optional_path(nic.gvproxy_program) });
             let gateway = match gateway {
                 Some(IpAddr::V4(gateway)) => Some(gateway),
                 Some(IpAddr::V6(_)) => return Err(Error::argument(field("gateway"), "is no IPv4 address")),
@@ -196,6 +205,7 @@ pub unsafe extern "C" fn krundl_spec_add_nic(spec: *mut krundl_spec, nic: *const
             };
             let nic = Nic {
                 passt,
+                gvproxy,
                 unixstream: optional_path(nic.unixstream),
                 unixgram: optional_path(nic.unixgram),
                 vfkit: nic.vfkit,
@@ -214,7 +224,7 @@ pub unsafe extern "C" fn krundl_spec_add_nic(spec: *mut krundl_spec, nic: *const
     }
 }
 
-/// A port of the host that leads to one of the guest, by the last network card, which has passt. protocol: "tcp" or
+/// A port of the host that leads to one of the guest, by the last network card, which has passt or gvproxy. protocol: "tcp" or
 /// "udp". address: the host's IPv4 address on which it is open; NULL: 127.0.0.1. host: its number on the host; 0 for any
 /// that is free, which krundl_vm_host_port tells. guest: its number in the guest.
 ///
@@ -235,7 +245,8 @@ pub unsafe extern "C" fn krundl_spec_add_forward(
     unsafe {
         edit(spec, |spec| {
             let at = spec.nics.len().saturating_sub(1);
-            let field = |name: &str| format!("nics[{at}].passt.ports.{name}");
+            let kind = if spec.nics.last().is_some_and(|nic| nic.gvproxy.is_some()) { "gvproxy" } else { "passt" };
+            let field = |name: &str| format!("nics[{at}].{kind}.ports.{name}");
             let protocol = protocol_of(&field("protocol"), protocol)?;
             let address = match optional_text(&field("address"), address)? {
                 None => Ipv4Addr::LOCALHOST,
@@ -243,10 +254,9 @@ pub unsafe extern "C" fn krundl_spec_add_forward(
                     .parse()
                     .map_err(|_| Error::argument(field("address"), format!("{text:?} is no IPv4 address")))?,
             };
-            let passt = spec.nics.last_mut().and_then(|nic| nic.passt.as_mut());
-            let passt =
-                passt.ok_or_else(|| Error::argument("nics", "the last card has no passt that could open a port"))?;
-            passt.ports.push(Forward { host, guest, address, protocol });
+            let ports = spec.nics.last_mut().and_then(Nic::ports_mut);
+            let none = || Error::argument("nics", "the last card has no passt or gvproxy that could open a port");
+            ports.ok_or_else(none)?.push(Forward { host, guest, address, protocol });
             Ok(())
         })
     }

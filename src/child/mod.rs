@@ -3,6 +3,7 @@
 //! It may abort, hang, or never return; the caller sees that from outside.
 
 mod bootstrap;
+mod gvproxy;
 mod here;
 mod network;
 mod one;

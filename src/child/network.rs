@@ -1,22 +1,24 @@
 //! Starts the programs that serve network cards.
 //!
-//! Each is given one end of a connection, and libkrun the other. The program ends when its end is closed, which the
+//! passt is given one end of a connection, and libkrun the other. The program ends when its end is closed, which the
 //! kernel does when this process ends, however it ends; and on Linux the kernel kills it then (unless it has become
-//! another user, as passt does when it is started by root).
+//! another user, as passt does when it is started by root). gvproxy, in its own file, knows only sockets with names.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use super::gvproxy;
 use crate::helper::{child_ends_within, close_others};
-use crate::plan::{Network, OpenPort};
+use crate::plan::{Network, NetworkKind, OpenPort};
 use crate::spec::reserve;
 
 /// How long a program may take until it serves.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// How long it may be silent before it is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often other ports are chosen when somebody else has opened one that was.
@@ -24,10 +26,18 @@ const ATTEMPTS: usize = 3;
 
 /// A program that serves.
 pub(super) struct Serving {
-    pub connection: OwnedFd,
+    pub way: Way,
     pub pid: u32,
     /// The ports that it has opened.
     pub ports: Vec<OpenPort>,
+}
+
+/// How libkrun reaches a program.
+pub(super) enum Way {
+    /// Over our end of a connection.
+    Connection(OwnedFd),
+    /// By a socket in a directory for this VM alone, which is whoever's that was told of it, as long as it is locked.
+    Socket { path: PathBuf, dir: PathBuf, _lock: OwnedFd },
 }
 
 /// Starts a network's program and waits until it serves; what it writes goes to `log`.
@@ -38,16 +48,22 @@ pub(super) fn start(network: &Network, log: BorrowedFd<'_>) -> Result<Serving, S
     let chosen = network.ports.iter().any(|port| port.host == 0);
     let mut attempt = 1;
     loop {
-        match try_start(network, log) {
-            Err(Failure::Ended(_)) if chosen && attempt < ATTEMPTS => attempt += 1,
+        let tried = match network.kind {
+            NetworkKind::Passt => try_start(network, log),
+            NetworkKind::Gvproxy => gvproxy::try_start(network, log),
+        };
+        match tried {
+            Err(Failure::Ended(_) | Failure::Refused(_)) if chosen && attempt < ATTEMPTS => attempt += 1,
             result => return result.map_err(|failure| failure.to_string()),
         }
     }
 }
 
-enum Failure {
+pub(super) enum Failure {
     Os(&'static str, io::Error),
     Ended(ExitStatus),
+    /// What it does not do, or does otherwise.
+    Refused(String),
     Silent,
 }
 
@@ -63,6 +79,7 @@ impl std::fmt::Display for Failure {
                     write!(f, "was killed by signal {signal} ({name}) before it served")
                 }
             },
+            Failure::Refused(what) => f.write_str(what),
             Failure::Silent => write!(f, "did not answer within {} s and was ended", PATIENCE.as_secs()),
         }
     }
@@ -71,31 +88,17 @@ impl std::fmt::Display for Failure {
 fn try_start(network: &Network, log: BorrowedFd<'_>) -> Result<Serving, Failure> {
     let os = |what| move |error| Failure::Os(what, error);
     let (ours, theirs) = UnixStream::pair().map_err(os("making a connection"))?;
-    let mut ports = network.ports.clone();
-    // Kept until the program has opened them, so that two that start at the same time do not choose the same.
-    let mut reserved = Vec::new();
-    for port in ports.iter_mut().filter(|port| port.host == 0) {
-        let (socket, number) = reserve(port.protocol, port.address, 0).map_err(os("choosing a port"))?;
-        port.host = number;
-        reserved.push((socket, port.protocol));
-    }
-    // Two sockets of one UDP port would both be heard.
-    reserved.retain(|(_, protocol)| *protocol == crate::spec::Protocol::Tcp);
-
-    let mut command = Command::new(&network.program);
-    command.args(&network.args);
+    let (ports, _reserved) = choose_ports(network).map_err(os("choosing a port"))?;
+    let mut command = command(network, log).map_err(os("keeping the log"))?;
     for OpenPort { protocol, address, host, guest, .. } in &ports {
         command.arg(format!("--{protocol}-ports")).arg(format!("{address}/{host}:{guest}"));
     }
     command.arg("--fd").arg(theirs.as_raw_fd().to_string());
-    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    let log = log.try_clone_to_owned().map_err(os("keeping the log"))?;
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    apart(&mut command, theirs.as_raw_fd());
+    apart(&mut command, Some(theirs.as_raw_fd()));
     let mut child = command.spawn().map_err(os("starting it"))?;
     drop(theirs);
     match answers(&ours, &network.mac) {
-        Ok(true) => Ok(Serving { connection: ours.into(), pid: child.id(), ports }),
+        Ok(true) => Ok(Serving { way: Way::Connection(ours.into()), pid: child.id(), ports }),
         Ok(false) => {
             let _ = child.kill();
             let _ = child.wait();
@@ -110,8 +113,32 @@ fn try_start(network: &Network, log: BorrowedFd<'_>) -> Result<Serving, Failure>
     }
 }
 
+/// The ports with a number each, and what keeps those that were chosen until the program has opened them, so that two
+/// that start at the same time do not choose the same.
+pub(super) fn choose_ports(network: &Network) -> io::Result<(Vec<OpenPort>, Vec<OwnedFd>)> {
+    let mut ports = network.ports.clone();
+    let mut reserved = Vec::new();
+    for port in ports.iter_mut().filter(|port| port.host == 0) {
+        let (socket, number) = reserve(port.protocol, port.address, 0)?;
+        port.host = number;
+        reserved.push((socket, port.protocol));
+    }
+    // Two sockets of one UDP port would both be heard.
+    reserved.retain(|(_, protocol)| *protocol == crate::spec::Protocol::Tcp);
+    Ok((ports, reserved.into_iter().map(|(socket, _)| socket).collect()))
+}
+
+/// The program with its arguments, and its words in the log.
+pub(super) fn command(network: &Network, log: BorrowedFd<'_>) -> io::Result<Command> {
+    let mut command = Command::new(&network.program);
+    command.args(&network.args);
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.try_clone_to_owned()?);
+    Ok(command)
+}
+
 /// Takes the status of a program that is about to end.
-fn end(child: &mut Child) -> io::Result<ExitStatus> {
+pub(super) fn end(child: &mut Child) -> io::Result<ExitStatus> {
     if !child_ends_within(child, Duration::from_secs(1)) {
         child.kill()?;
     }
@@ -120,13 +147,13 @@ fn end(child: &mut Child) -> io::Result<ExitStatus> {
 
 /// The program gets nothing of ours but its standard streams and `connection`, is away from the terminal, whose keys
 /// are for the guest, and dies with this process.
-fn apart(command: &mut Command, connection: RawFd) {
+pub(super) fn apart(command: &mut Command, connection: Option<RawFd>) {
     let parent = std::process::id();
     // SAFETY: between fork and exec only async-signal-safe functions are called, and nothing is allocated.
     unsafe {
         command.pre_exec(move || {
             close_others();
-            if libc::fcntl(connection, libc::F_SETFD, 0) < 0 || libc::setsid() < 0 {
+            if connection.is_some_and(|fd| libc::fcntl(fd, libc::F_SETFD, 0) < 0) || libc::setsid() < 0 {
                 return Err(io::Error::last_os_error());
             }
             // Nobody may be left to read what it writes, which must not end it before the VM.

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 
+use super::network::Way;
 use crate::plan::{Channel, Fd, Plan};
 
 /// Every descriptor that a call can name.
@@ -18,8 +20,8 @@ pub(super) struct Streams {
     channel: Option<OwnedFd>,
     control: Option<OwnedFd>,
     held: Vec<OwnedFd>,
-    /// Our ends of the connections to the networks.
-    pub(super) networks: Vec<OwnedFd>,
+    /// The ways to the networks.
+    pub(super) networks: Vec<Way>,
 }
 
 impl Streams {
@@ -64,7 +66,10 @@ impl Streams {
     pub(super) fn number(&self, fd: Fd) -> RawFd {
         match fd {
             Fd::Null => self.null,
-            Fd::Network(n) => self.networks.get(n as usize).map_or(-1, AsRawFd::as_raw_fd),
+            Fd::Network(n) => match self.networks.get(n as usize) {
+                Some(Way::Connection(connection)) => connection.as_raw_fd(),
+                Some(Way::Socket { .. }) | None => -1,
+            },
             Fd::Held(n) => self.held(n).unwrap_or(-1),
             Fd::Stdin => self.stdin,
             Fd::Stdout => self.stdout,
@@ -72,6 +77,17 @@ impl Streams {
             Fd::Log => self.log.as_raw_fd(),
             Fd::Channel => self.channel.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             Fd::Control => self.control.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+        }
+    }
+
+    /// The socket of a network that has one with a name.
+    pub(super) fn network_socket(&self, fd: Fd) -> io::Result<&Path> {
+        match fd {
+            Fd::Network(n) => match self.networks.get(n as usize) {
+                Some(Way::Socket { path, .. }) => Ok(path),
+                _ => Err(io::Error::from_raw_os_error(libc::EBADF)),
+            },
+            _ => Err(io::Error::from_raw_os_error(libc::EBADF)),
         }
     }
 

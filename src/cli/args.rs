@@ -273,11 +273,11 @@ pub struct RunArgs {
     /// A disk; FORMAT is raw where it is left out, or qcow2 or vmdk; may be repeated
     #[arg(long = "disk", value_name = "PATH[:FORMAT][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
     pub disks: Vec<OsString>,
-    /// The guest's network: a card with a passt that is started for it; one on the socket of a passt or gvproxy that
+    /// The guest's network: a card with a passt or gvproxy that is started for it; one on the socket of a passt or gvproxy that
     /// runs; one on a tap interface; libkrun's TSI, which is there without any of them; none. May be repeated
     #[arg(long = "net", value_name = NET, value_parser = clap::builder::OsStringValueParser::new())]
     pub nets: Vec<OsString>,
-    /// Open a port of the guest on the host; may be repeated. With --net passt on ADDR, 127.0.0.1 where it is left out,
+    /// Open a port of the guest on the host; may be repeated. With --net passt or gvproxy on ADDR, 127.0.0.1 where left out,
     /// and where HOST is left out on any that is free, which is said. With TSI HOST:GUEST, on all addresses; the guest's
     /// other ports are open under their own numbers
     #[arg(long = "publish", short = 'p', value_name = PUBLISH, value_parser = published)]
@@ -396,7 +396,7 @@ pub fn disk(text: &OsStr) -> Result<Disk, String> {
 }
 
 /// What `--net` can say.
-pub const NET: &str = "passt|passt=SOCKET|gvproxy=SOCKET|tap=NAME|tsi|none";
+pub const NET: &str = "passt|gvproxy|passt=SOCKET|gvproxy=SOCKET|tap=NAME|tsi|none";
 /// What `--publish` can say.
 pub const PUBLISH: &str = "[[ADDR:]HOST:]GUEST[/udp]";
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use krundl::error::{Problem, ProblemKind};
-use krundl::spec::{Forward, Nic, Passt, Port, Protocol, Tsi, VmSpec};
+use krundl::spec::{Forward, Gvproxy, Nic, Passt, Port, Protocol, Tsi, VmSpec};
 
 use super::args::{NET, Published};
 
@@ -43,6 +43,7 @@ fn net(spec: &mut VmSpec, text: &OsStr) -> Result<(), String> {
         }
         (b"passt", None) => Nic { passt: Some(Passt::default()), ..Nic::default() },
         (b"passt", Some(path)) => Nic { unixstream: Some(path.into()), ..Nic::default() },
+        (b"gvproxy", None) => Nic { gvproxy: Some(Gvproxy::default()), ..Nic::default() },
         (b"gvproxy", Some(path)) => Nic { unixgram: Some(path.into()), vfkit: true, ..Nic::default() },
         (b"tap", Some(name)) => {
             let name = name.into_string().map_err(|_| "the name of an interface must be UTF-8".to_owned())?;
@@ -57,9 +58,9 @@ fn net(spec: &mut VmSpec, text: &OsStr) -> Result<(), String> {
 /// Opens a port by the first card that can, or by TSI where there is no card.
 fn publish(spec: &mut VmSpec, port: Published) -> Result<(), (String, String)> {
     let Published { address, host, guest, protocol, .. } = port;
-    if let Some(passt) = spec.nics.iter_mut().find_map(|nic| nic.passt.as_mut()) {
+    if let Some(ports) = spec.nics.iter_mut().find_map(Nic::ports_mut) {
         let address = address.unwrap_or(Ipv4Addr::LOCALHOST);
-        passt.ports.push(Forward { host: host.unwrap_or(0), guest, address, protocol });
+        ports.push(Forward { host: host.unwrap_or(0), guest, address, protocol });
         return Ok(());
     }
     let passt = || "--net passt".to_owned();
@@ -111,6 +112,7 @@ mod tests {
                 {"host": 53, "guest": 5353, "address": "0.0.0.0", "protocol": "udp"},
             ])
         );
+        assert_eq!(self::spec(&["gvproxy"], &["2222:22"]).0.nics[0].gvproxy.as_ref().unwrap().ports[0].host, 2222);
         for wrong in ["", "a", "1:2:3", "1:2:3:4", "70000", "80/sctp", "::1:80:80", "1.2.3:80:80"] {
             assert!(published(wrong).is_err(), "{wrong}");
         }
@@ -127,9 +129,10 @@ mod tests {
 
     #[test]
     fn every_kind_of_network_has_its_words() {
-        let (spec, problems) = spec(&["passt=/s/p", "gvproxy=/s/g", "tap=tap0", "passt", "tsi"], &[]);
+        let (spec, problems) = spec(&["passt=/s/p", "gvproxy=/s/g", "tap=tap0", "passt", "gvproxy", "tsi"], &[]);
         assert_eq!(problems, [""; 0]);
-        let [stream, gram, tap, passt] = &spec.nics[..] else { panic!("four cards") };
+        let [stream, gram, tap, passt, gvproxy] = &spec.nics[..] else { panic!("five cards") };
+        assert!(gvproxy.gvproxy.is_some() && !gvproxy.vfkit);
         assert!(stream.unixstream.is_some() && gram.unixgram.is_some() && gram.vfkit);
         assert!(tap.tap.as_deref() == Some("tap0") && passt.passt.is_some() && spec.tsi.is_some());
         assert_eq!(

@@ -67,6 +67,8 @@ pub(super) struct Progress {
     pub foreign: Option<String>,
     /// The programs that serve the network cards.
     pub networks: Vec<OwnedFd>,
+    /// The directories of their sockets.
+    pub network_dirs: Vec<PathBuf>,
     /// The ports that they have opened.
     pub ports: Vec<OpenPort>,
 }
@@ -150,7 +152,10 @@ impl State {
                 Ok(Some(Status::Calling { index })) => self.progress.calling = Some(index),
                 Ok(Some(Status::Entered)) => self.progress.entered = true,
                 Ok(Some(Status::Share { path })) => self.share = Some(path),
-                Ok(Some(Status::Network { pid, ports })) => self.serves(pid, ports),
+                Ok(Some(Status::Network { pid, ports, dir })) => {
+                    self.progress.network_dirs.extend(dir);
+                    self.serves(pid, ports);
+                }
                 Ok(Some(other)) => self.progress.failure = Some(other),
                 Err(reason) => {
                     self.progress.foreign = Some(reason);
@@ -207,13 +212,16 @@ impl State {
         self.private = None;
     }
 
-    /// They end by themselves, as the other end of their connection is closed. Once the VM's end is told their ports are
+    /// They end by themselves, as the other end of their connection is closed or the kernel ends them. Once the VM's end is told their ports are
     /// to be free.
     fn end_networks(&mut self) {
         #[cfg(target_os = "linux")]
         for network in self.progress.networks.drain(..) {
             let _ = rustix::process::pidfd_send_signal(&network, rustix::process::Signal::KILL);
             ends_within(&network, Duration::from_secs(5));
+        }
+        for dir in self.progress.network_dirs.drain(..) {
+            let _ = std::fs::remove_dir_all(dir);
         }
     }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use arguments::{Content, Fd, NetSocket, Shared, Socket};
 pub use call::Call;
 pub use guest::{CHANNEL_NAME, CHANNEL_PORT, CONTROL_PORT, Channel, Guest, GuestMount, GuestNic, GuestRoot, NicSetup};
-pub use network::{Network, OpenPort};
+pub use network::{Network, NetworkKind, OpenPort};
 
 use crate::capabilities::{Capabilities, Generation};
 use crate::error::{Problem, ProblemKind};

@@ -7,21 +7,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::Protocol;
 
-/// A program that serves a card. It is given one end of a connection, libkrun the other, so it ends with the VM.
+/// A program that serves a card, and ends with the VM.
 ///
 /// In JSON: `{"field": "nics[0].passt", "program": "/usr/bin/passt", "args": [...], "ports": [...], ...}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// The field of the spec that asks for it.
     pub field: String,
+    /// What it is.
+    #[serde(default)]
+    pub kind: NetworkKind,
     /// The program.
     pub program: PathBuf,
-    /// Its arguments but for the connection and the ports.
+    /// Its arguments but for its connection or sockets and the ports.
     pub args: Vec<String>,
     /// The ports that it opens on the host; 0 on the host is any that is free by then.
     pub ports: Vec<OpenPort>,
     /// The card's hardware address.
     pub mac: String,
+}
+
+/// How such a program and libkrun find each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkKind {
+    /// passt: it is given one end of a connection, libkrun the other.
+    #[default]
+    Passt,
+    /// gvproxy: it makes sockets in a directory of the VM's own, one for libkrun and one on which it is told its ports.
+    Gvproxy,
 }
 
 /// A port of the host that leads to one of the guest.

@@ -16,8 +16,8 @@ pub use guest_side::{FILESYSTEMS, Layout, OverlayPaths, missing_filesystems, mou
 pub(crate) use host_port::reserve;
 pub use model::{
     Addressing, Console, ConsolePort, Control, DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Display, Exec, Forward, Gpu,
-    Kernel, KernelConsole, KernelFormat, LogLevel, Mount, NetFeature, Nic, Overlay, OverlayDir, OverlayFile, Passt,
-    Port, Protocol, Rlimit, Root, RootDisk, Semantics, Serial, Tee, Tsi, VmSpec, Vsock, VsockPort,
+    Gvproxy, Kernel, KernelConsole, KernelFormat, LogLevel, Mount, NetFeature, Nic, Overlay, OverlayDir, OverlayFile,
+    Passt, Port, Protocol, Rlimit, Root, RootDisk, Semantics, Serial, Tee, Tsi, VmSpec, Vsock, VsockPort,
 };
 pub use mountpoint::MountPoint;
 pub use parse::{Parsed, parse};

@@ -220,6 +220,10 @@ fn example() -> Value {
                 "ports": [{"host": 0, "guest": 1, "address": "127.0.0.1", "protocol": "tcp"}],
                 "program": null, "host_loopback": false,
             },
+            "gvproxy": {
+                "ports": [{"host": 0, "guest": 1, "address": "127.0.0.1", "protocol": "tcp"}],
+                "program": null,
+            },
             "unixstream": null, "unixgram": null, "vfkit": false, "tap": null, "mac": null, "features": ["csum"],
             "address": null, "gateway": null, "dns": ["127.0.0.1"], "dhcp": false, "optional": false,
         }],
@@ -334,6 +338,7 @@ mod tests {
             ("disks[0].id", json!(text)),
             ("disks[0].sync", json!("relaxed")),
             ("nics[0].passt.program", json!(text)),
+            ("nics[0].gvproxy.program", json!(text)),
             ("nics[0].unixstream", json!(text)),
             ("nics[0].unixgram", json!(text)),
             ("nics[0].tap", json!(text)),

@@ -7,6 +7,7 @@ mod calls;
 mod endings;
 mod failures;
 mod forks;
+mod gvproxy;
 mod here;
 mod leftovers;
 mod loops;

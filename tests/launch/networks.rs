@@ -31,7 +31,7 @@ fn dir() -> TempDir {
 }
 
 /// Whether a process has ended, at the latest in a few seconds; a corpse that nobody has taken counts.
-fn ends(pid: u32) -> bool {
+pub fn ends(pid: u32) -> bool {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

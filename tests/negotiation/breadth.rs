@@ -186,6 +186,13 @@ fn each_part_is_these_calls() {
                 r#"krun_add_net_unixstream features=19587 flags=0 mac=5a:94:ef:e4:0c:ef socket={"network":1}"#,
             ],
         ),
+        (
+            json!({"nics": [{"gvproxy": {"ports": [{"guest": 22}]}}]}),
+            vec![
+                "krun_add_vsock tsi_features=0",
+                r#"krun_add_net_unixgram features=19587 flags=1 mac=5a:94:ef:e4:0c:ee socket={"network":0}"#,
+            ],
+        ),
         (json!({"console": "none"}), vec!["krun_add_virtio_console_default error=null input=null output=null"]),
         (json!({"console": {"file": "/l/console"}}), vec!["krun_set_console_output file=/l/console#70"]),
         (
@@ -263,6 +270,31 @@ fn a_passt_is_started_first_and_reaches_this_hosts_loopback_only_where_that_is_w
     let args = plan.networks[0].args.join(" ");
     assert!(args.ends_with("--dns none --tcp-ports none --udp-ports none --no-map-gw"), "{args}");
     assert!(plan.notes.iter().any(|note| note.contains("/etc/resolv.conf")), "{:?}", plan.notes);
+}
+
+#[test]
+fn a_gvproxy_is_started_first_and_the_guest_has_the_address_to_which_its_ports_lead() {
+    let spec = spec(json!({"nics": [{"gvproxy": {"ports": [{"host": 2222, "guest": 22}]}}]}));
+    for (release, call) in [("1.14.0", "krun_set_gvproxy_path"), ("1.19.7", "krun_add_net_unixgram")] {
+        let plan = plan(&spec, &library(release));
+        assert_eq!(
+            plan.to_string().lines().skip(1).take(2).collect::<Vec<_>>(),
+            [
+                "started first, for nics[0].gvproxy: /usr/libexec/podman/gvproxy -mtu 1500",
+                "     tcp 127.0.0.1:2222 -> guest port 22",
+            ]
+        );
+        let card = lines(&plan).into_iter().find(|line| line.starts_with(call)).expect("a card");
+        assert!(card.ends_with(r#"socket={"network":0}"#), "{card}");
+        let [card] = &plan.guest.as_ref().unwrap().nics[..] else { panic!("one card") };
+        let address = "192.168.127.2".parse().unwrap();
+        let gateway = "192.168.127.1".parse().unwrap();
+        assert_eq!(card.setup, krundl::plan::NicSetup::Static { address, prefix: 24, gateway: Some(gateway) });
+        assert_eq!(card.dns, Some(vec![gateway.into()]));
+    }
+    let dhcp = self::spec(json!({"nics": [{"gvproxy": {}, "dhcp": true}]}));
+    let card = &plan(&dhcp, &library("1.19.7")).guest.unwrap().nics[0];
+    assert_eq!((&card.setup, &card.dns), (&krundl::plan::NicSetup::Dhcp, &None));
 }
 
 #[test]

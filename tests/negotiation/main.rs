@@ -117,9 +117,10 @@ fn host(spec: &VmSpec) -> Findings {
         nics: spec
             .nics
             .iter()
-            .map(|nic| match &nic.passt {
-                Some(_) => HostPath { path: "/usr/bin/passt".into(), held: None },
-                None => file(&nic.unixstream, 50).or(file(&nic.unixgram, 51)).unwrap_or_default(),
+            .map(|nic| match (&nic.passt, &nic.gvproxy) {
+                (Some(_), _) => HostPath { path: "/usr/bin/passt".into(), held: None },
+                (None, Some(_)) => HostPath { path: "/usr/libexec/podman/gvproxy".into(), held: None },
+                (None, None) => file(&nic.unixstream, 50).or(file(&nic.unixgram, 51)).unwrap_or_default(),
             })
             .collect(),
         resolv_conf: Some(true),

@@ -252,7 +252,7 @@ pub fn layout() -> String {
         krundl_disk { struct_size, path, id, format, sync, read_only, direct_io }
         krundl_nic {
             struct_size, unixstream, unixgram, tap, mac, features, address, gateway, dns, passt_program, passt,
-            host_loopback, vfkit, dhcp, optional
+            host_loopback, vfkit, dhcp, optional, gvproxy, gvproxy_program
         }
         krundl_display { struct_size, edid, width, height, refresh_rate, dpi, width_mm, height_mm }
         krundl_launch_options {

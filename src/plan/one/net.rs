@@ -8,8 +8,8 @@ use crate::error::{Problem, ProblemKind};
 use crate::plan::arguments::{Fd, NetSocket};
 use crate::plan::call::Call;
 use crate::plan::guest::{GuestNic, NicSetup};
-use crate::plan::network::{Network, OpenPort};
-use crate::spec::{Addressing, HostPath, NetFeature, Nic, Passt, Protocol};
+use crate::plan::network::{Network, NetworkKind, OpenPort};
+use crate::spec::{Addressing, Forward, Gvproxy, HostPath, NetFeature, Nic, Passt, Protocol};
 use crate::symbols::Function;
 
 /// `NET_FLAG_VFKIT`.
@@ -20,10 +20,10 @@ impl Negotiation<'_> {
         let spec = self.spec;
         for (n, nic) in spec.nics.iter().enumerate() {
             self.lines.push(Some(format!("nics[{n}]")));
-            let function = match (is_stream(nic), &nic.unixgram) {
+            let function = match (is_stream(nic), is_datagram(nic)) {
                 (true, _) => Function::krun_add_net_unixstream,
-                (false, Some(_)) => Function::krun_add_net_unixgram,
-                (false, None) => Function::krun_add_net_tap,
+                (false, true) => Function::krun_add_net_unixgram,
+                (false, false) => Function::krun_add_net_tap,
             };
             if self.has(function) {
                 self.add(n, nic);
@@ -40,11 +40,11 @@ impl Negotiation<'_> {
         let features = features(nic.features.as_deref().unwrap_or(NetFeature::USUAL));
         // NET_FLAG_DHCP_CLIENT is never asked for: libkrun's init knows the first card only, and gets nowhere with some
         // passts. krundl's program in the guest does better.
-        let flags = u32::from(nic.vfkit) * VFKIT;
-        let call = match (is_stream(nic), &nic.unixgram, &nic.tap) {
-            (true, ..) => Call::AddNetUnixstream { socket: self.stream(n, nic), mac, features, flags },
-            (false, Some(_), _) => Call::AddNetUnixgram { socket: self.socket(n), mac, features, flags },
-            (false, None, name) => Call::AddNetTap { name: name.clone().unwrap_or_default(), mac, features, flags },
+        let flags = u32::from(nic.vfkit || nic.gvproxy.is_some()) * VFKIT;
+        let call = match (is_stream(nic), is_datagram(nic), &nic.tap) {
+            (true, ..) => Call::AddNetUnixstream { socket: self.net_socket(n, nic), mac, features, flags },
+            (false, true, _) => Call::AddNetUnixgram { socket: self.net_socket(n, nic), mac, features, flags },
+            (false, false, name) => Call::AddNetTap { name: name.clone().unwrap_or_default(), mac, features, flags },
         };
         self.calls.push(call);
     }
@@ -53,11 +53,21 @@ impl Negotiation<'_> {
         self.findings.nics.get(n).cloned().unwrap_or_default()
     }
 
-    /// What a card that speaks over a stream is connected to: a passt that is started, or one that listens.
-    fn stream(&mut self, n: usize, nic: &Nic) -> NetSocket {
-        let Some(passt) = &nic.passt else { return NetSocket::Host(self.socket(n)) };
+    /// What a card is connected to: a program that is started, or one that listens.
+    fn net_socket(&mut self, n: usize, nic: &Nic) -> NetSocket {
         let number = u32::try_from(self.networks.len()).expect("a spec has fewer than 2^32 cards");
-        let network = self.passt(n, nic, passt);
+        let network = match (&nic.passt, &nic.gvproxy) {
+            (Some(passt), _) => self.passt(n, nic, passt),
+            (None, Some(gvproxy)) => Network {
+                field: format!("nics[{n}].gvproxy"),
+                kind: NetworkKind::Gvproxy,
+                program: self.socket(n).path.as_path().to_owned(),
+                args: ["-mtu", "1500"].map(str::to_owned).into(),
+                ports: open_ports(n, &gvproxy.ports),
+                mac: mac(nic, n),
+            },
+            (None, None) => return NetSocket::Host(self.socket(n)),
+        };
         self.networks.push(network);
         NetSocket::Ours(Fd::Network(number))
     }
@@ -92,18 +102,12 @@ impl Negotiation<'_> {
         if !passt.host_loopback {
             args.push("--no-map-gw".to_owned());
         }
-        let ports = passt.ports.iter().map(|port| OpenPort {
-            nic: n,
-            protocol: port.protocol,
-            address: port.address,
-            host: port.host,
-            guest: port.guest,
-        });
         Network {
             field: format!("nics[{n}].passt"),
+            kind: NetworkKind::Passt,
             program: self.socket(n).path.as_path().to_owned(),
             args,
-            ports: ports.collect(),
+            ports: open_ports(n, &passt.ports),
             mac: mac(nic, n),
         }
     }
@@ -118,7 +122,10 @@ impl Negotiation<'_> {
                 Some(Addressing { address, prefix, gateway }) => NicSetup::Static { address, prefix, gateway },
                 None => continue,
             };
-            let usual = || nic.passt.is_some().then(|| self.findings.resolvers.clone());
+            let usual = || match (&nic.passt, &nic.gvproxy) {
+                (Some(_), _) => Some(self.findings.resolvers.clone()),
+                (None, gvproxy) => gvproxy.as_ref().map(|_| vec![Gvproxy::GATEWAY.into()]),
+            };
             let mut dns = nic.dns.clone().or_else(|| usual().filter(|_| setup != NicSetup::Dhcp));
             if dns != Some(Vec::new()) && self.findings.resolv_conf == Some(false) {
                 self.no_resolv_conf(n, nic, &mut dns);
@@ -165,9 +172,9 @@ impl Negotiation<'_> {
             self.refuse(field("vfkit"), "vfkit's word is always said", better);
         }
         let call = if is_stream(nic) {
-            Call::SetPasstFd { socket: self.stream(n, nic) }
+            Call::SetPasstFd { socket: self.net_socket(n, nic) }
         } else {
-            Call::SetGvproxyPath { socket: self.socket(n) }
+            Call::SetGvproxyPath { socket: self.net_socket(n, nic) }
         };
         if self.capabilities.support(call.function()) == Support::Unknown {
             self.notes.push(format!(
@@ -187,6 +194,22 @@ impl Negotiation<'_> {
 /// Whether the card speaks over a stream, as passt does.
 fn is_stream(nic: &Nic) -> bool {
     nic.passt.is_some() || nic.unixstream.is_some()
+}
+
+/// Whether the card speaks over datagrams, as gvproxy does.
+fn is_datagram(nic: &Nic) -> bool {
+    nic.gvproxy.is_some() || nic.unixgram.is_some()
+}
+
+fn open_ports(nic: usize, ports: &[Forward]) -> Vec<OpenPort> {
+    let open = |Forward { host, guest, address, protocol }: &Forward| OpenPort {
+        nic,
+        protocol: *protocol,
+        address: *address,
+        host: *host,
+        guest: *guest,
+    };
+    ports.iter().map(open).collect()
 }
 
 fn features(given: &[NetFeature]) -> u32 {

@@ -15,7 +15,7 @@ use crate::error::{Problem, ProblemKind};
 use crate::plan::{CHANNEL_PORT, CONTROL_PORT};
 use crate::sockets::{self, Found};
 use crate::spec::findings::{Findings, HostPath, HostSocket};
-use crate::spec::model::{Control, NetFeature, Nic, Tsi, VmSpec, VsockPort};
+use crate::spec::model::{Control, Gvproxy, NetFeature, Nic, Tsi, VmSpec, VsockPort};
 
 /// The longest path of a unix socket, in bytes.
 const MAX_SOCKET_PATH: usize = 107;
@@ -35,6 +35,7 @@ impl Checker {
         }
         findings.nics = spec.nics.iter().enumerate().map(|(n, nic)| self.nic(n, nic)).collect();
         self.forwards(spec);
+        self.gvproxys_user(spec);
         if spec.nics.iter().any(|nic| nic.passt.is_some()) {
             findings.resolvers = super::passt::resolvers();
         }
@@ -95,9 +96,15 @@ impl Checker {
     /// Returns the card's socket, or the program that is started for it.
     fn nic(&mut self, n: usize, nic: &Nic) -> HostPath {
         let field = |name: &str| format!("nics[{n}].{name}");
-        let given = [nic.passt.is_some(), nic.unixstream.is_some(), nic.unixgram.is_some(), nic.tap.is_some()];
+        let given = [
+            nic.passt.is_some(),
+            nic.gvproxy.is_some(),
+            nic.unixstream.is_some(),
+            nic.unixgram.is_some(),
+            nic.tap.is_some(),
+        ];
         if given.iter().filter(|given| **given).count() != 1 {
-            self.invalid(format!("nics[{n}]"), "has exactly one of passt, unixstream, unixgram and tap");
+            self.invalid(format!("nics[{n}]"), "has exactly one of passt, gvproxy, unixstream, unixgram and tap");
         }
         if nic.vfkit && nic.unixgram.is_none() {
             self.invalid(field("vfkit"), "is a matter of unixgram");
@@ -121,6 +128,9 @@ impl Checker {
         if let Some(passt) = &nic.passt {
             return self.passt(&field("passt"), passt);
         }
+        if let Some(gvproxy) = &nic.gvproxy {
+            return self.gvproxy(&field("gvproxy"), gvproxy);
+        }
         match (&nic.unixstream, &nic.unixgram) {
             (Some(path), _) => self.server(&field("unixstream"), path, STREAM),
             (None, Some(path)) => self.server(&field("unixgram"), path, DATAGRAM),
@@ -128,7 +138,40 @@ impl Checker {
         }
     }
 
+    /// Its sockets are in a directory that is this user's alone.
+    fn gvproxys_user(&mut self, spec: &VmSpec) {
+        if spec.nics.iter().all(|nic| nic.gvproxy.is_none()) {
+            return;
+        }
+        for (field, _) in [("uid", spec.uid), ("gid", spec.gid)].into_iter().filter(|(_, id)| id.is_some()) {
+            let reason = "libkrun could not reach the gvproxy that this user starts for a card";
+            let fix = "run krundl itself as that user, or use passt";
+            self.problems.push(Problem::new(ProblemKind::Unsupported, field, reason).fix(fix));
+        }
+    }
+
+    /// gvproxy's network is always the same, and its ports lead to one address of it: the guest must have that one,
+    /// whoever sets it.
+    fn gvproxys_addressing(&mut self, n: usize, nic: &Nic) {
+        let field = |name: &str| format!("nics[{n}].{name}");
+        for (name, given) in [("address", nic.address.is_some()), ("gateway", nic.gateway.is_some())] {
+            if given {
+                let reason = "gvproxy's network has the guest at 192.168.127.2/24 and the gateway 192.168.127.1";
+                let fix = "leave it out, or use passt";
+                self.problems.push(Problem::new(ProblemKind::Invalid, field(name), reason).fix(fix));
+            }
+        }
+        if nic.hardware_address(n).is_some_and(|mac| mac != Gvproxy::MAC) {
+            let reason = "gvproxy gives 192.168.127.2, to which its ports lead, to 5a:94:ef:e4:0c:ee alone";
+            let fix = "make this the first card and leave mac out, or give the others another mac";
+            self.problems.push(Problem::new(ProblemKind::Invalid, field("mac"), reason).fix(fix));
+        }
+    }
+
     fn addressing(&mut self, n: usize, nic: &Nic) {
+        if nic.gvproxy.is_some() {
+            return self.gvproxys_addressing(n, nic);
+        }
         let field = |name: &str| format!("nics[{n}].{name}");
         if nic.address.is_some() && nic.addressing().is_none() {
             self.invalid(field("address"), "must be one card's IPv4 address with its network's prefix: 192.0.2.7/24");

@@ -9,22 +9,44 @@ use super::Checker;
 use super::files::{plain, refuse_nul};
 use crate::error::{Problem, ProblemKind};
 use crate::spec::findings::HostPath;
-use crate::spec::model::{Forward, Passt, VmSpec};
+use crate::spec::model::{Forward, Gvproxy, Passt, VmSpec};
+
+/// Where a user's PATH often does not lead.
+const SYSTEM: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/usr/sbin"];
+/// Where podman keeps its helpers, which are in no PATH.
+const PODMAN: [&str; 5] = [
+    "/usr/libexec/podman",
+    "/usr/lib/podman",
+    "/usr/local/libexec/podman",
+    "/opt/homebrew/opt/podman/libexec/podman",
+    "/opt/podman/bin",
+];
 
 impl Checker {
     /// Returns the program.
     pub(super) fn passt(&mut self, field: &str, passt: &Passt) -> HostPath {
-        for (n, forward) in passt.ports.iter().enumerate() {
-            if forward.guest == 0 {
-                self.invalid(format!("{field}.ports[{n}].guest"), "must not be 0");
-            }
-        }
         const INSTALL: &str = "install it (apt-get install passt, dnf install passt), or name it with program";
-        self.program(&format!("{field}.program"), passt.program.as_deref(), "passt", INSTALL)
+        self.guest_ports(field, &passt.ports);
+        self.program(&format!("{field}.program"), passt.program.as_deref(), "passt", &SYSTEM, INSTALL)
     }
 
-    /// A program by its path, or by its usual name in `PATH`.
-    fn program(&mut self, field: &str, given: Option<&Path>, usual: &str, install: &str) -> HostPath {
+    /// Returns the program.
+    pub(super) fn gvproxy(&mut self, field: &str, gvproxy: &Gvproxy) -> HostPath {
+        const INSTALL: &str = "install it (dnf install gvisor-tap-vsock; it comes with podman's machines), or name it \
+                               with program, or use passt";
+        self.guest_ports(field, &gvproxy.ports);
+        let places = [&SYSTEM[..], &PODMAN].concat();
+        self.program(&format!("{field}.program"), gvproxy.program.as_deref(), "gvproxy", &places, INSTALL)
+    }
+
+    fn guest_ports(&mut self, field: &str, ports: &[Forward]) {
+        for n in ports.iter().enumerate().filter(|(_, forward)| forward.guest == 0).map(|(n, _)| n) {
+            self.invalid(format!("{field}.ports[{n}].guest"), "must not be 0");
+        }
+    }
+
+    /// A program by its path, or by its usual name in `PATH` and in these places.
+    fn program(&mut self, field: &str, given: Option<&Path>, usual: &str, system: &[&str], install: &str) -> HostPath {
         let runs = |path: &Path| path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok();
         let reason = match given {
             Some(path) if refuse_nul(path).is_err() => "the path holds a NUL".to_owned(),
@@ -34,9 +56,9 @@ impl Checker {
                 let places: Vec<PathBuf> = std::env::var_os("PATH")
                     .map(|path| std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect())
                     .unwrap_or_default();
-                // Where a user's PATH often does not lead.
-                let system = ["/usr/bin", "/usr/local/bin", "/usr/sbin"].map(PathBuf::from);
-                if let Some(path) = places.iter().chain(&system).map(|dir| dir.join(usual)).find(|path| runs(path)) {
+                let system = system.iter().map(PathBuf::from);
+                if let Some(path) = places.into_iter().chain(system).map(|dir| dir.join(usual)).find(|path| runs(path))
+                {
                     return found(&path);
                 }
                 format!("there is no {usual} in PATH")
@@ -86,8 +108,12 @@ impl Checker {
 /// Every port that is to be opened on the host, with its field.
 fn all(spec: &VmSpec) -> impl Iterator<Item = (String, &Forward)> {
     spec.nics.iter().enumerate().flat_map(|(n, nic)| {
-        let passt = nic.passt.iter().flat_map(|passt| &passt.ports).enumerate();
-        passt.map(move |(m, forward)| (format!("nics[{n}].passt.ports[{m}]"), forward))
+        let passt = nic.passt.iter().map(|passt| ("passt", &passt.ports));
+        let gvproxy = nic.gvproxy.iter().map(|gvproxy| ("gvproxy", &gvproxy.ports));
+        passt.chain(gvproxy).flat_map(move |(kind, ports)| {
+            let field = move |m| format!("nics[{n}].{kind}.ports[{m}]");
+            ports.iter().enumerate().map(move |(m, forward)| (field(m), forward))
+        })
     })
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use console::{Console, ConsolePort, KernelConsole, Serial};
 pub use control::Control;
 pub use devices::{Display, Gpu, Rlimit, Tee};
-pub use network::{Addressing, Forward, NetFeature, Nic, Passt, Port, Protocol, Tsi, Vsock, VsockPort};
+pub use network::{Addressing, Forward, Gvproxy, NetFeature, Nic, Passt, Port, Protocol, Tsi, Vsock, VsockPort};
 pub use storage::{
     DEFAULT_GUEST, Disk, DiskFormat, DiskSync, Mount, Overlay, OverlayDir, OverlayFile, Root, RootDisk, Semantics,
 };

@@ -46,7 +46,7 @@ pub struct Port {
     pub guest: u16,
 }
 
-/// A network card: exactly one of `passt`, `unixstream`, `unixgram` and `tap`. With any there is no TSI.
+/// A network card: exactly one of `passt`, `gvproxy`, `unixstream`, `unixgram` and `tap`. With any there is no TSI.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -54,6 +54,9 @@ pub struct Nic {
     /// A passt of its own: krundl starts it before the VM, and it ends with the VM. Takes no root.
     #[serde(default)]
     pub passt: Option<Passt>,
+    /// A gvproxy of its own: krundl starts it before the VM, and it ends with the VM. Takes no root.
+    #[serde(default)]
+    pub gvproxy: Option<Gvproxy>,
     /// The stream socket on which a passt listens.
     #[serde(default)]
     pub unixstream: Option<PathBuf>,
@@ -80,7 +83,7 @@ pub struct Nic {
     #[serde(default)]
     pub gateway: Option<Ipv4Addr>,
     /// The name servers that stand in the guest's /etc/resolv.conf; where absent those that DHCP names, with `passt` this
-    /// host's.
+    /// host's, with `gvproxy` its own.
     #[serde(default)]
     pub dns: Option<Vec<IpAddr>>,
     /// Whether krundl's program in the guest asks for all that with DHCP.
@@ -151,6 +154,30 @@ impl Passt {
         Addressing { address: Ipv4Addr::new(10, 0, 2, 15), prefix: 24, gateway: Some(Ipv4Addr::new(10, 0, 2, 2)) };
 }
 
+/// A gvproxy (gvisor-tap-vsock) that krundl starts for a card. The guest reaches what this host reaches, and this host's
+/// loopback at 192.168.127.254. It is always 192.168.127.2/24 itself, with the gateway 192.168.127.1.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Gvproxy {
+    /// Ports of the host that lead to ports of the guest. No other port of the guest is open on the host.
+    #[serde(default)]
+    pub ports: Vec<Forward>,
+    /// The program; searched in `PATH` and where podman keeps it where absent.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
+}
+
+impl Gvproxy {
+    /// The guest's address and gateway: gvproxy has no others.
+    pub const USUAL: Addressing =
+        Addressing { address: Ipv4Addr::new(192, 168, 127, 2), prefix: 24, gateway: Some(Self::GATEWAY) };
+    /// The gateway, which answers questions for names as well.
+    pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 127, 1);
+    /// The hardware address to which its DHCP server gives the guest's address.
+    pub const MAC: [u8; 6] = FIRST_MAC;
+}
+
 /// A port of the host that leads to one of the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -199,10 +226,19 @@ impl std::fmt::Display for Protocol {
 const FIRST_MAC: [u8; 6] = [0x5a, 0x94, 0xef, 0xe4, 0x0c, 0xee];
 
 impl Nic {
-    /// Its address as the spec has it, or as a passt of its own takes it; `None` where it is left open, or is none.
+    /// The ports that the program of the card's own opens; `None` where the card has none.
+    pub fn ports_mut(&mut self) -> Option<&mut Vec<Forward>> {
+        match (&mut self.passt, &mut self.gvproxy) {
+            (Some(passt), _) => Some(&mut passt.ports),
+            (None, gvproxy) => gvproxy.as_mut().map(|gvproxy| &mut gvproxy.ports),
+        }
+    }
+
+    /// Its address as the spec has it, or as a passt or gvproxy of its own takes it; `None` where it is left open, or is none.
     pub fn addressing(&self) -> Option<Addressing> {
         let Some(text) = &self.address else {
-            let usual = self.passt.is_some().then_some(Passt::USUAL)?;
+            let passt = self.passt.is_some().then_some(Passt::USUAL);
+            let usual = passt.or(self.gvproxy.is_some().then_some(Gvproxy::USUAL))?;
             return Some(Addressing { gateway: self.gateway.or(usual.gateway), ..usual });
         };
         let parsed = Addressing::parse(text)?;

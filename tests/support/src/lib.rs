@@ -2,9 +2,11 @@
 //! cases that have the same answers in every language.
 
 pub mod cases;
+mod gvproxy;
 mod passt;
 mod root;
 pub mod stubs;
 
+pub use gvproxy::FakeGvproxy;
 pub use passt::FakePasst;
 pub use root::guest_root;
