@@ -18,7 +18,7 @@ from typing import Any
 
 import krundl.smolvm
 import pytest
-from krundl.smolvm import _install
+from krundl.smolvm import _install, _judge
 from smolvm import SmolVM, SmolVMError, SmolVMManager, VMConfig, VMState, WorkspaceMount
 from smolvm.types import PortForwardConfig, VsockConfig
 from support import Stubs, built, children
@@ -360,6 +360,16 @@ def test_the_command_says_what_is_in_the_way(tmp_path: Path, monkeypatch: pytest
     )
     assert shown.returncode == 1
     assert "krun_add_disk" in json.loads(shown.stdout)["error"]["message"]
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_libkrun_is_offered_where_it_runs_and_qemu_is_missing(runs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    backends = importlib.import_module("smolvm.runtime.backends")
+    monkeypatch.setattr(backends, "_qemu_system_binary", lambda: None)
+    monkeypatch.setattr(_install, "_verdict", lambda: _judge.Verdict(True, runs, None if runs else "no KVM"))
+    with pytest.raises(SmolVMError, match="QEMU isn't installed") as caught:
+        backends.ensure_backend_available("qemu")
+    assert ("'--backend libkrun'" in str(caught.value)) is runs
 
 
 def test_mounts_without_a_backend_stay_with_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ _SEAMS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     ("smolvm.vm", "_USERNET_ADDRESSES", None),
     ("smolvm.runtime._libkrun_ffi", "is_available", ()),
     ("smolvm.runtime.backends", "libkrun_status", ()),
+    ("smolvm.runtime.backends", "_qemu_missing_message", ("has_system", "has_img")),
     ("smolvm.host.doctor", "generate_doctor_report", ("backend",)),
     ("smolvm.vm", "LibkrunRuntimeAdapter", ("context",)),
     ("smolvm.vm:SmolVMManager", "create", ("self", "config")),
@@ -127,6 +128,7 @@ def _replacements(originals: dict[tuple[str, str], Any]) -> dict[tuple[str, str]
         _addresses(originals["smolvm.vm", "_USERNET_ADDRESSES"]),
         _is_available,
         _libkrun_status,
+        _qemu_missing_message(originals["smolvm.runtime.backends", "_qemu_missing_message"]),
         _doctor_report(report),
         _adapter(adapter),
         _create(create),
@@ -163,6 +165,20 @@ def _libkrun_status() -> Any:
     backends = import_module("smolvm.runtime.backends")
     verdict = _verdict()
     return backends.BackendStatus(verdict.runs, verdict.library, verdict.message)
+
+
+def _qemu_missing_message(original: Callable[..., str]) -> Callable[..., str]:
+    """SmolVM takes QEMU where folders are to be shared and nothing else is said. Where that is missing and libkrun runs
+    guests, libkrun is offered."""
+
+    @functools.wraps(original)
+    def qemu_missing_message(*, has_system: bool, has_img: bool) -> str:
+        message = original(has_system=has_system, has_img=has_img)
+        if _verdict().runs:
+            message += " Or use libkrun, which runs guests on this machine and shares folders, too: '--backend libkrun'."
+        return message
+
+    return qemu_missing_message
 
 
 # What SmolVM judges by itself for libkrun, and krundl knows better.
