@@ -2264,7 +2264,7 @@ const char *krundl_vm_exit_text(const struct krundl_vm *vm);
 krundl_status krundl_spec_set_control(struct krundl_spec *spec, const char *socket);
 
 /**
- * The path of the control port's socket; NULL for NULL, and where the spec has none. It lives as long as the handle.
+ * The path of the control port's socket; NULL for NULL, and where the spec has none. The text is the handle's own.
  *
  * Threads: any. Cannot fail.
  */
@@ -2323,7 +2323,7 @@ krundl_status krundl_exec_wait(const struct krundl_exec *exec,
                                struct krundl_error **error);
 
 /**
- * How the command ended, in words; NULL for NULL, and before krundl_exec_wait has told. It lives as long as the handle.
+ * How the command ended, in words; NULL for NULL, and before krundl_exec_wait has told. The text is the handle's own.
  *
  * Threads: any. Cannot fail.
  */
@@ -2360,7 +2360,7 @@ krundl_status krundl_guest_figures(const char *guest,
 /**
  * Asks the workload of a guest to end: it gets SIGTERM, and whoever launched the VM hears what it made of that.
  *
- * guest, timeout_ms, error: as for krundl_guest_figures.
+ * guest, timeout_ms: as for krundl_guest_figures. error: may be NULL; as for krundl_guest_figures.
  *
  * Threads: any. Errors: KRUNDL_STATUS_CONTROL_LOST, KRUNDL_STATUS_INVALID_ARGUMENT.
  */

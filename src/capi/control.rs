@@ -40,7 +40,7 @@ pub unsafe extern "C" fn krundl_spec_set_control(spec: *mut krundl_spec, socket:
     }
 }
 
-/// The path of the control port's socket; NULL for NULL, and where the spec has none. It lives as long as the handle.
+/// The path of the control port's socket; NULL for NULL, and where the spec has none. The text is the handle's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -326,7 +326,7 @@ pub unsafe extern "C" fn krundl_exec_wait(
     }
 }
 
-/// How the command ended, in words; NULL for NULL, and before krundl_exec_wait has told. It lives as long as the handle.
+/// How the command ended, in words; NULL for NULL, and before krundl_exec_wait has told. The text is the handle's own.
 ///
 /// Threads: any. Cannot fail.
 ///
@@ -420,7 +420,7 @@ impl krundl_figures {
 
 /// Asks the workload of a guest to end: it gets SIGTERM, and whoever launched the VM hears what it made of that.
 ///
-/// guest, timeout_ms, error: as for krundl_guest_figures.
+/// guest, timeout_ms: as for krundl_guest_figures. error: may be NULL; as for krundl_guest_figures.
 ///
 /// Threads: any. Errors: KRUNDL_STATUS_CONTROL_LOST, KRUNDL_STATUS_INVALID_ARGUMENT.
 ///
