@@ -7,6 +7,7 @@
 //! Neither side trusts the other: whatever bytes come, the outcome is frames, or the end of the conversation.
 
 use std::fmt;
+use std::io::{ErrorKind, Read};
 
 use super::orders::{DecodeError, Reader, number, string, strings};
 
@@ -367,6 +368,20 @@ impl Decoder {
         self.bytes.drain(..self.read);
         self.read = 0;
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Takes some of what has come over a connection that does not block; returns whether more can come.
+    pub fn fill(&mut self, connection: &mut impl Read) -> bool {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            match connection.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => self.push(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+            return true;
+        }
     }
 
     /// The next frame; nothing until all of it is there. A frame that is too long is refused by its head, so that no more

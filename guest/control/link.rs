@@ -1,7 +1,7 @@
 //! A connection of the host: frames in both directions, without ever waiting for one of them alone.
 
 use std::fs::File;
-use std::io::{ErrorKind, PipeReader, Read, Write};
+use std::io::{ErrorKind, PipeReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -62,17 +62,7 @@ impl Link {
 
     /// Takes some of what has come.
     pub fn fill(&mut self) {
-        let mut buffer = [0; 16 << 10];
-        loop {
-            match self.socket.read(&mut buffer) {
-                Ok(0) => self.gone = true,
-                Ok(count) => self.decoder.push(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => self.gone = true,
-            }
-            return;
-        }
+        self.gone |= !self.decoder.fill(&mut self.socket);
     }
 
     /// The next frame that is there.

@@ -1,6 +1,6 @@
 //! A connection to a guest's control port, which never blocks by itself.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -106,18 +106,8 @@ impl Connection {
 
     /// Takes what has come; after that [`Connection::next`] has all of it.
     pub(super) fn fill(&mut self) {
-        let mut buffer = [0; 16 << 10];
-        loop {
-            match self.socket.read(&mut buffer) {
-                Ok(0) => self.gone = true,
-                // The windows bound how much there can be.
-                Ok(count) => self.decoder.push(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => self.gone = true,
-            }
-            return;
-        }
+        // The windows bound how much there can be.
+        self.gone |= !self.decoder.fill(&mut self.socket);
     }
 
     /// The next frame; nothing when it has not come yet.

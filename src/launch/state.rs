@@ -212,8 +212,8 @@ impl State {
         self.private = None;
     }
 
-    /// They end by themselves, as the other end of their connection is closed or the kernel ends them. Once the VM's end is told their ports are
-    /// to be free.
+    /// They end by themselves, as the other end of their connection is closed or the kernel ends them. Once the VM's end
+    /// is told their ports are to be free.
     fn end_networks(&mut self) {
         #[cfg(target_os = "linux")]
         for network in self.progress.networks.drain(..) {
