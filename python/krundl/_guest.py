@@ -6,16 +6,15 @@ import os
 import signal as signals
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Union
+from typing import IO, Any, Union
 
 from . import _krundl
 from ._data import _plain_text as text_value
 from ._errors import Error
 from ._exit import Exit
+from ._handle import Handle, wake
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
+# As subprocess has them, without its price.
 PIPE = -1
 DEVNULL = -3
 
@@ -118,7 +117,7 @@ class Figures:
         return (busy - busy_before) / (whole - whole_before) if whole > whole_before else None
 
 
-class Command:
+class Command(Handle):
     """A command that runs in a guest, or has ended. Data flows while somebody waits for it.
 
     Left by `with`, closed or thrown away, it is killed in the guest with its process group.
@@ -201,7 +200,7 @@ class Command:
 
     async def _woken(self, loop: Any, deadline: float | None) -> None:
         woken = loop.create_future()
-        alarm = None if deadline is None else loop.call_at(deadline, _wake, woken)
+        alarm = None if deadline is None else loop.call_at(deadline, wake, woken)
         # Copies, because the same descriptor may be watched twice.
         watched: list[tuple[int, Any]] = []
         try:
@@ -214,10 +213,10 @@ class Command:
                         copy = os.dup(fd)
                         watched.append((copy, remove))
                         try:
-                            add(copy, _wake, woken)
+                            add(copy, wake, woken)
                         except PermissionError:
                             # A regular file, which epoll does not take: it is always ready.
-                            _wake(woken)
+                            wake(woken)
             await woken
         finally:
             if alarm is not None:
@@ -254,30 +253,9 @@ class Command:
             self._exit = Exit(**data)
         return self._exit.status
 
-    def __enter__(self) -> Command:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Command:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         state = "has not been seen to end" if self._exit is None else str(self._exit)
         return f"<Command {self.args!r}: {state}>"
-
-
-def _wake(woken: Any) -> None:
-    if not woken.done():
-        woken.set_result(None)
 
 
 class Reachable:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, Any, Literal
 
 from . import _krundl
 from ._errors import Error, InvalidArgument, TimedOut
 from ._exit import FAILED, Exit
-from ._guest import Reachable
+from ._guest import DEVNULL, PIPE, Reachable
+from ._handle import Handle, wake
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-# As subprocess has them, without its price.
-PIPE = -1
 STDOUT = -2
-DEVNULL = -3
+"""As subprocess has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +33,7 @@ class OpenPort:
     """Its number in the guest."""
 
 
-class Vm(Reachable):
+class Vm(Handle, Reachable):
     """A VM that runs, or has ended; it feels like `subprocess.Popen`.
 
     Any thread may call any method at any time. Left by `with`, or thrown away, the VM is killed, unless it was let go
@@ -238,9 +234,9 @@ class Vm(Reachable):
                 if deadline is not None:
                     if loop.time() >= deadline:
                         raise self._raw.timed_out(what, timeout or 0.0)
-                    alarm = loop.call_at(deadline, _wake, woken)
+                    alarm = loop.call_at(deadline, wake, woken)
                 for descriptor in descriptors:
-                    loop.add_reader(descriptor, _wake, woken)
+                    loop.add_reader(descriptor, wake, woken)
                 await woken
             finally:
                 if alarm is not None:
@@ -258,31 +254,9 @@ class Vm(Reachable):
                     # What was still to be written has nobody left to read it.
                     pass
 
-    def __enter__(self) -> Vm:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Vm:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # A process that is killed is gone in no time.
-        self.close()
-
     def __repr__(self) -> str:
         state = "has not been seen to end" if self.returncode is None else str(self._exit or "has failed")
         return f"<Vm {self.pid}: {state}>"
 
 
-def _wake(woken: Any) -> None:
-    if not woken.done():
-        woken.set_result(None)
-
-
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "Exit", "Vm"]
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Exit", "OpenPort", "Vm"]
