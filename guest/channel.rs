@@ -46,7 +46,7 @@ impl Channel {
     }
 
     fn port(name: &[u8]) -> io::Result<Channel> {
-        let path = ports::named(name).ok_or(io::Error::from_raw_os_error(sys::ENODEV))?;
+        let path = ports::awaited(name).ok_or(io::Error::from_raw_os_error(sys::ENODEV))?;
         // Not blocking: writing to a port whose host end is closed would wait for ever.
         let file = OpenOptions::new().read(true).write(true).custom_flags(sys::O_NONBLOCK).open(path)?;
         Ok(Channel { file: Some(file), is_socket: false })

@@ -59,7 +59,7 @@ fn run() -> i32 {
         }
     };
     if orders.reopen_stdio {
-        ports::reopen_stdio();
+        ports::reopen_stdio(orders.ports);
     }
     ports::name_terminal();
     sys::close_inherited();

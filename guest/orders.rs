@@ -2,7 +2,7 @@
 //!
 //! The kernel command line, libkrun's own way, breaks quotation marks, tabs, newlines and everything that is not
 //! ASCII, so the workload's arguments and environment travel in this file instead. It begins with the line
-//! `krundl-orders 4` and goes on with the fields of [`Orders`] in their order (what is
+//! `krundl-orders 5` and goes on with the fields of [`Orders`] in their order (what is
 //! optional comes behind a truth value): a number, a truth value, a length and
 //! a count are 32 bits, little-endian; a string is its length and its bytes; a list is its count and its items.
 //!
@@ -11,7 +11,7 @@
 use std::fmt;
 
 /// The first line of every orders file; the number grows when the layout changes.
-const MAGIC: &[u8] = b"krundl-orders 4\n";
+const MAGIC: &[u8] = b"krundl-orders 5\n";
 
 /// Everything that the guest program has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub struct Orders {
     /// Take standard input, output and error from libkrun's virtio ports, and the console as the terminal. For kernels
     /// that start process 1 without open descriptors.
     pub reopen_stdio: bool,
+    /// Of those, the ones for which there will be a port: bit n for descriptor n. The kernel learns a port's name from the
+    /// host some time after it has found the device, so that these are waited for.
+    pub ports: u32,
     /// A disk to make the root before anything else.
     pub root: Option<OrderRoot>,
     /// Write everything out at the end and make the root read-only, because it is on a disk.
@@ -149,7 +152,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeError::Magic => write!(f, "they do not begin with the line `krundl-orders 4`"),
+            DecodeError::Magic => write!(f, "they do not begin with the line `krundl-orders 5`"),
             DecodeError::Truncated { at } => write!(f, "the field at byte {at} is cut off"),
             DecodeError::Value { at } => write!(f, "the number at byte {at} has no meaning"),
             DecodeError::Nul { at } => write!(f, "the string at byte {at} has a NUL inside"),
@@ -178,6 +181,7 @@ impl Orders {
         number(&mut out, self.control.is_some().into());
         self.control.iter().for_each(|port| number(&mut out, *port));
         number(&mut out, self.reopen_stdio.into());
+        number(&mut out, self.ports);
         number(&mut out, self.root.is_some().into());
         if let Some(root) = &self.root {
             string(&mut out, &root.device);
@@ -241,6 +245,7 @@ impl Orders {
             channel,
             control: if reader.truth()? { Some(reader.number()?) } else { None },
             reopen_stdio: reader.truth()?,
+            ports: reader.number()?,
             root: if reader.truth()? { Some(reader.root()?) } else { None },
             settle: reader.truth()?,
             mounts: reader.list(Reader::mount)?,
@@ -379,6 +384,7 @@ mod tests {
             channel: Channel::Port { name: b"krundl".to_vec() },
             control: Some(u32::MAX),
             reopen_stdio: true,
+            ports: 0b101,
             root: Some(OrderRoot {
                 device: b"/dev/vda".to_vec(),
                 fstype: b"ext4".to_vec(),
@@ -426,6 +432,7 @@ mod tests {
             channel: Channel::None,
             control: None,
             reopen_stdio: false,
+            ports: 0,
             root: None,
             settle: false,
             mounts: Vec::new(),
@@ -448,10 +455,11 @@ mod tests {
     #[test]
     fn the_layout_stays() {
         let orders = Orders { channel: Channel::Vsock { port: 5000 }, args: vec![b"a".to_vec()], ..small() };
-        let mut expected = b"krundl-orders 4\n".to_vec();
+        let mut expected = b"krundl-orders 5\n".to_vec();
         expected.extend([1, 0, 0, 0, 0x88, 0x13, 0, 0]); // vsock, port
         expected.extend([0, 0, 0, 0]); // control
         expected.extend([0, 0, 0, 0]); // reopen_stdio
+        expected.extend([0, 0, 0, 0]); // ports
         expected.extend([0, 0, 0, 0]); // root
         expected.extend([0, 0, 0, 0]); // settle
         expected.extend([0, 0, 0, 0]); // mounts
@@ -489,7 +497,7 @@ mod tests {
     #[test]
     fn huge_counts_and_lengths_are_errors() {
         let mut bytes = MAGIC.to_vec();
-        for _ in 0..5 {
+        for _ in 0..6 {
             number(&mut bytes, 0);
         }
         number(&mut bytes, u32::MAX);
@@ -547,19 +555,9 @@ mod tests {
             .prop_map(|(field, mac, setup, dns, optional)| OrderNic { field, mac, setup, dns, optional });
         let devices = (vec(mount, 0..4), vec(nic, 0..3));
         let channel = (channel, proptest::option::of(any::<u32>()));
-        (channel, any::<bool>(), root, devices, bytes(), strings(), strings(), bytes()).prop_map(
-            |((channel, control), reopen_stdio, (root, settle), (mounts, nics), exec, args, env, workdir)| Orders {
-                channel,
-                control,
-                reopen_stdio,
-                root,
-                settle,
-                mounts,
-                nics,
-                exec,
-                args,
-                env,
-                workdir,
+        (channel, any::<(bool, u32)>(), root, devices, bytes(), strings(), strings(), bytes()).prop_map(
+            |((channel, control), (reopen_stdio, ports), (root, settle), (mounts, nics), exec, args, env, workdir)| {
+                Orders { channel, control, reopen_stdio, ports, root, settle, mounts, nics, exec, args, env, workdir }
             },
         )
     }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str;
+use std::time::{Duration, Instant};
 
 use super::sys;
 
@@ -20,13 +21,31 @@ pub fn named(name: &[u8]) -> Option<PathBuf> {
     })
 }
 
+/// How long a port that is to come is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The device of the port with this name, which may be a while in coming: the kernel finds the ports, and asks the host
+/// for their names, while this program is being started already.
+pub fn awaited(name: &[u8]) -> Option<PathBuf> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match named(name) {
+            None if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            found => return found,
+        }
+    }
+}
+
 /// Takes the standard descriptors from libkrun's ports, or from the console where there is no port and nothing else.
+/// `expected` has bit n set where there will be a port for descriptor n.
 ///
 /// With a kernel that starts process 1 without descriptors, libkrun's init opens the ports and then closes some of
-/// them again by mistake, or leaves them under another number.
-pub fn reopen_stdio() {
+/// them again by mistake, or leaves them under another number, or looks for them before they are there.
+pub fn reopen_stdio(expected: u32) {
     for (fd, name) in [(0, "krun-stdin"), (1, "krun-stdout"), (2, "krun-stderr")] {
-        if named(name.as_bytes()).is_some_and(|port| take(&port, fd).is_ok()) || !is_null(fd) {
+        let port = if expected & 1 << fd != 0 { awaited(name.as_bytes()) } else { named(name.as_bytes()) };
+        if port.is_some_and(|port| take(&port, fd).is_ok()) || !is_null(fd) {
             continue;
         }
         take_console(fd);

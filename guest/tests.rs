@@ -34,6 +34,7 @@ fn orders(exec: &str, args: &[&str]) -> Orders {
         channel: Channel::None,
         control: None,
         reopen_stdio: false,
+        ports: 0,
         root: None,
         settle: false,
         mounts: Vec::new(),
@@ -227,7 +228,7 @@ fn a_guest_that_cannot_be_prepared_is_told() {
     let missing = format!("orders in {name}: ENOENT: No such file or directory");
     assert_failed(&start(&[file.as_ref()]), 125, &missing);
     fs::write(&file, "#!/bin/sh\n").unwrap();
-    let foreign = format!("orders in {name}: they do not begin with the line `krundl-orders 4`");
+    let foreign = format!("orders in {name}: they do not begin with the line `krundl-orders 5`");
     assert_failed(&start(&[file.as_ref()]), 125, &foreign);
     // What the kernel appends to the command line is no reason to fail.
     fs::write(&file, shell("exit 4").encode()).unwrap();
@@ -576,6 +577,23 @@ fn ports_that_init_left_under_other_numbers_are_moved() {
     fs::write(&stdout, "").unwrap();
     machine.run(&orders, "exec <&- 1<>/dev/vport9p1; read line <&1; exec 2>&-;");
     assert_eq!(fs::read_to_string(&stdout).unwrap(), "second\n");
+}
+
+#[test]
+fn ports_that_have_their_names_late_are_waited_for() {
+    let Some(machine) = Machine::new() else { return };
+    let console = machine.device("hvc0", "");
+    let stderr = machine.port("vport9p3", "", "");
+    let channel = machine.port("vport9p4", "", "");
+    let mut orders = shell("echo err >&2");
+    orders.channel = Channel::Port { name: b"krundl".to_vec() };
+    (orders.reopen_stdio, orders.ports) = (true, 0b100);
+    let late = "(sleep 0.3; cd \"$1/class/virtio-ports\"; echo krun-stderr > vport9p3/name; sleep 0.3; \
+                echo krundl > vport9p4/name) & exec 2>&-;";
+    machine.run(&orders, late);
+    assert_eq!(fs::read_to_string(&console).unwrap(), "");
+    assert_eq!(fs::read_to_string(&stderr).unwrap(), "err\n");
+    assert_eq!(words(&channel).last(), Some(&Word::Exit(0)));
 }
 
 #[test]

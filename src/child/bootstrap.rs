@@ -31,8 +31,8 @@ pub(crate) fn program() -> io::Result<&'static [u8]> {
     Ok(PROGRAM)
 }
 
-/// The orders as the program reads them.
-pub(super) fn orders(guest: &Guest) -> Vec<u8> {
+/// The orders as the program reads them. `ports`: for which standard streams libkrun makes a port, as a bit each.
+pub(super) fn orders(guest: &Guest, ports: u32) -> Vec<u8> {
     let bytes = |text: &crate::spec::Text| text.as_bytes().to_vec();
     Orders {
         channel: match guest.channel {
@@ -42,6 +42,7 @@ pub(super) fn orders(guest: &Guest) -> Vec<u8> {
         },
         control: guest.control,
         reopen_stdio: guest.reopen_stdio,
+        ports,
         root: guest.root.as_ref().map(|root| OrderRoot {
             device: root.device.clone().into_bytes(),
             fstype: root.fstype.clone().unwrap_or_default().into_bytes(),
@@ -99,12 +100,12 @@ pub(super) struct Share {
 
 impl Share {
     /// `owner`: the user and group that the process becomes, where it changes.
-    pub(super) fn make(guest: &Guest, owner: (Option<u32>, Option<u32>)) -> io::Result<Share> {
+    pub(super) fn make(guest: &Guest, ports: u32, owner: (Option<u32>, Option<u32>)) -> io::Result<Share> {
         let parent = std::env::temp_dir();
         sweep(&parent);
         let path = parent.join(format!("{PREFIX}{}-{:08x}", std::process::id(), random()?));
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        match Share::fill(&path, guest, owner) {
+        match Share::fill(&path, guest, ports, owner) {
             Ok(dir) => Ok(Share { path, dir }),
             Err(error) => {
                 // The caller does not know of it yet.
@@ -114,11 +115,11 @@ impl Share {
         }
     }
 
-    fn fill(path: &Path, guest: &Guest, (uid, gid): (Option<u32>, Option<u32>)) -> io::Result<OwnedFd> {
+    fn fill(path: &Path, guest: &Guest, ports: u32, (uid, gid): (Option<u32>, Option<u32>)) -> io::Result<OwnedFd> {
         let dir = OwnedFd::from(File::open(path)?);
         flock(&dir, FlockOperation::LockShared)?;
         write(&path.join("guest"), 0o500, program()?)?;
-        write(&path.join("orders"), 0o400, &orders(guest))?;
+        write(&path.join("orders"), 0o400, &orders(guest, ports))?;
         if uid.is_some() || gid.is_some() {
             for part in [path.join("guest"), path.join("orders"), path.to_owned()] {
                 std::os::unix::fs::chown(part, uid, gid)?;

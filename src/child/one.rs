@@ -223,7 +223,7 @@ impl<'a> Caller<'a> {
                     Content::GuestProgram => bootstrap::program()?,
                     Content::Orders => {
                         let guest = self.guest.ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
-                        Vec::leak(bootstrap::orders(guest))
+                        Vec::leak(bootstrap::orders(guest, self.streams.ports()))
                     }
                     Content::Text(text) => Vec::leak(text.as_bytes().to_vec()),
                     Content::File(file) => {

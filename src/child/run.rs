@@ -58,7 +58,7 @@ pub(super) unsafe fn carry_out(plan: &Plan, extra: Vec<OwnedFd>, say: &mut dyn F
             }
         }
     }
-    let share = match make_share(plan) {
+    let share = match make_share(plan, streams.ports()) {
         Ok(share) => share,
         Err(error) => {
             return failed(format!("making the bootstrap share in {}", std::env::temp_dir().display()), &error);
@@ -106,7 +106,7 @@ fn failed(what: impl Into<String>, error: &io::Error) -> Status {
     Status::Failed { what: what.into(), errno: error.raw_os_error().unwrap_or(libc::EIO) }
 }
 
-fn make_share(plan: &Plan) -> io::Result<Option<Share>> {
+fn make_share(plan: &Plan, ports: u32) -> io::Result<Option<Share>> {
     let is_bootstrap = |call: &Call| match call {
         Call::AddVirtiofs { dir, .. }
         | Call::AddVirtiofs2 { dir, .. }
@@ -122,7 +122,7 @@ fn make_share(plan: &Plan) -> io::Result<Option<Share>> {
         Call::Setgid { gid } => (uid, Some(*gid)),
         _ => (uid, gid),
     });
-    Share::make(guest, owner).map(Some)
+    Share::make(guest, ports, owner).map(Some)
 }
 
 /// libkrun changes user and group and leaves these.

@@ -1,11 +1,11 @@
 //! The VM process's descriptors: the workload's standard streams, the log, the channel, and what was checked.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use super::network::Way;
-use crate::plan::{Channel, Fd, Plan};
+use crate::plan::{Call, Channel, Fd, Plan};
 
 /// Every descriptor that a call can name.
 pub(super) struct Streams {
@@ -20,6 +20,8 @@ pub(super) struct Streams {
     channel: Option<OwnedFd>,
     control: Option<OwnedFd>,
     held: Vec<OwnedFd>,
+    /// The workload's output goes to a file.
+    to_file: bool,
     /// The ways to the networks.
     pub(super) networks: Vec<Way>,
 }
@@ -49,6 +51,7 @@ impl Streams {
             control,
             held,
             networks: Vec::new(),
+            to_file: plan.calls.iter().any(|call| matches!(call, Call::SetConsoleOutput { .. })),
         };
         if told {
             let copies = [copy(io::stdin())?, copy(io::stdout())?, copy(io::stderr())?];
@@ -89,6 +92,20 @@ impl Streams {
             },
             _ => Err(io::Error::from_raw_os_error(libc::EBADF)),
         }
+    }
+
+    /// The standard streams for which libkrun makes a port in the guest, a bit each: those that are no terminal, unless
+    /// everything goes to a file.
+    pub(super) fn ports(&self) -> u32 {
+        if self.to_file {
+            return 0;
+        }
+        let is_port = |number: RawFd| {
+            // SAFETY: it is open for as long as this value lives, and borrowed for this call only.
+            number >= 0 && !unsafe { BorrowedFd::borrow_raw(number) }.is_terminal()
+        };
+        let streams = [self.stdin, self.stdout, self.stderr].into_iter().enumerate();
+        streams.fold(0, |bits, (n, number)| bits | u32::from(is_port(number)) << n)
     }
 
     /// A copy of a descriptor, to be given away.
