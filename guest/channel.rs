@@ -74,8 +74,11 @@ impl Channel {
     }
 
     fn finish_within(self, patience: Duration) {
-        // A console port needs no more: libkrun empties its queue before it ends.
-        let Some(mut socket) = self.file.filter(|_| self.is_socket) else { return };
+        let Some(mut socket) = self.file else { return };
+        if !self.is_socket {
+            ports::taken(socket.as_fd(), Instant::now() + patience);
+            return;
+        }
         if sys::shutdown_write(socket.as_fd()).is_err() {
             return;
         }

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
 
 mod channel;
 pub mod control;
@@ -41,6 +42,9 @@ use workload::{StartError, Workload};
 const NOT_PREPARED: i32 = 125;
 const NOT_EXECUTED: i32 = 126;
 const NOT_FOUND: i32 = 127;
+
+/// How long a host that does not read may keep the guest from its end.
+const DRAIN: Duration = Duration::from_secs(2);
 
 fn main() {
     std::process::exit(run());
@@ -76,6 +80,7 @@ fn run() -> i32 {
     if orders.settle {
         root::settle();
     }
+    ports::drain(DRAIN);
     channel.say(&word);
     channel.finish();
     status

@@ -1,7 +1,7 @@
 //! The virtio console ports that libkrun gives the guest, and the standard descriptors made from them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -95,6 +95,30 @@ fn take(port: &Path, fd: RawFd) -> io::Result<()> {
     sys::replace_stdio(file.as_raw_fd(), fd)
 }
 
+/// Waits until the host has taken what was last written to standard output and error, where they are ports. A write to a
+/// port waits only for the one before it, and libkrun empties a port's queue at the end only if it has come to serving that
+/// port at all, which a busy host can be late with.
+pub fn drain(patience: Duration) {
+    let deadline = Instant::now() + patience;
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    for fd in [stdout.as_fd(), stderr.as_fd()] {
+        let target = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        if target.is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/dev/vport")) {
+            taken(fd, deadline);
+        }
+    }
+}
+
+/// Waits until there is room for the next write. False where there is none in time.
+pub fn taken(port: BorrowedFd<'_>, deadline: Instant) -> bool {
+    loop {
+        match sys::wait_ready(port, sys::POLLOUT, deadline.saturating_duration_since(Instant::now())) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            ready => return ready.unwrap_or(false),
+        }
+    }
+}
+
 /// Whether a standard descriptor is `/dev/null`, as it is after it was found closed.
 fn is_null(fd: RawFd) -> bool {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
@@ -106,4 +130,30 @@ fn is_null(fd: RawFd) -> bool {
     let null = fs::metadata("/dev/null").map(|null| null.rdev());
     let this = fd.try_clone_to_owned().and_then(|fd| File::from(fd).metadata()).map(|this| this.rdev());
     matches!((this, null), (Ok(this), Ok(null)) if this == null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn what_nobody_takes_is_given_up_and_what_is_taken_is_waited_for() {
+        let (mut host, guest) = UnixStream::pair().unwrap();
+        guest.set_nonblocking(true).unwrap();
+        while (&guest).write(&[0; 65536]).is_ok() {}
+        let begin = Instant::now();
+        assert!(!taken(guest.as_fd(), begin + Duration::from_millis(100)));
+        assert!(begin.elapsed() >= Duration::from_millis(90));
+        let reader = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            let mut buffer = vec![0; 1 << 20];
+            let _ = host.read(&mut buffer);
+            (host, Instant::now())
+        });
+        assert!(taken(guest.as_fd(), begin + Duration::from_secs(20)));
+        let (_host, read) = reader.join().unwrap();
+        assert!(Instant::now() + Duration::from_millis(50) > read);
+    }
 }
