@@ -308,7 +308,7 @@ type NIC struct {
 	Passt *Passt `json:"passt,omitempty"`
 	// The name of a tap interface of the host.
 	Tap string `json:"tap,omitempty"`
-	// The datagram socket of a gvproxy or vmnet-helper.
+	// The datagram socket of a gvproxy (-listen-vfkit; on Linux from 0.8.9 on) or vmnet-helper.
 	UnixGram string `json:"unixgram,omitempty"`
 	// The stream socket on which a passt listens.
 	UnixStream string `json:"unixstream,omitempty"`

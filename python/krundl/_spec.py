@@ -346,7 +346,7 @@ class Nic(Data):
     tap: str | None = None
     """The name of a tap interface of the host."""
     unixgram: HostPath | None = None
-    """The datagram socket of a gvproxy or vmnet-helper."""
+    """The datagram socket of a gvproxy (`-listen-vfkit`; on Linux from 0.8.9 on) or vmnet-helper."""
     unixstream: HostPath | None = None
     """The stream socket on which a passt listens."""
     vfkit: bool = False

@@ -1,28 +1,31 @@
 //! Starts gvproxy for a network card.
 //!
-//! It knows no connections that it could be given, only sockets with names: one for libkrun, and one on which it is told
-//! over HTTP which ports to open. Both are in a directory of this VM's own. Nothing tells it that the VM has ended, so the
-//! kernel kills it with this process, and whoever started the VM does.
+//! It cannot be given a connection, only names of sockets that it is to make: one for the card, and one on which it is told
+//! over HTTP which ports to open. Both are in a directory of this VM's own, which is removed once there is a connection:
+//! then gvproxy is as passt is, and ends when its connection is closed.
+//!
+//! The card's socket is the one for QEMU: a stream, each frame after its length, which libkrun speaks on every system. Of
+//! the one for vfkit, of datagrams, gvproxy up to 0.8.8 knows nothing on Linux.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::BorrowedFd;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::network::{Failure, PATIENCE, Serving, Way, apart, choose_ports, command, end};
+use super::network::{Failure, PATIENCE, Serving, apart, choose_ports, command, end};
 use crate::plan::{Network, OpenPort};
 use crate::sockets::OwnDir;
 use crate::spec::{Gvproxy, Protocol, reserve};
 
 /// How long it may be until its sockets are looked for again.
 const PAUSE: Duration = Duration::from_millis(10);
-/// The longest path of a unix socket, without what libkrun appends to that of a card for its own end.
-const MAX_PATH: usize = 107 - "-krun.sock".len();
+/// The longest path of a unix socket (Linux; 103 on macOS).
+const MAX_PATH: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
 /// More of an answer is not read.
 const MAX_ANSWER: u64 = 1 << 20;
 
@@ -39,17 +42,15 @@ pub(super) fn try_start(network: &Network, log: BorrowedFd<'_>) -> Result<Servin
     // given one that is free, which it closes again before the guest is there.
     let ssh = reserve(Protocol::Tcp, Ipv4Addr::LOCALHOST, 0).map_err(os("choosing a port"))?;
     let mut command = command(network, log).map_err(os("keeping the log"))?;
-    command.arg("-listen-vfkit").arg(format!("unixgram://{}", card.display()));
+    command.arg("-listen-qemu").arg(format!("unix://{}", card.display()));
     command.arg("-listen").arg(format!("unix://{}", api.display()));
     command.arg("-ssh-port").arg(ssh.1.to_string());
     apart(&mut command, None);
     let mut child = command.spawn().map_err(os("starting it"))?;
     match serve(&mut child, [&card, &api], SocketAddrV4::new(Ipv4Addr::LOCALHOST, ssh.1), &ports) {
-        Ok(()) => {
+        Ok(connection) => {
             drop(reserved);
-            let path = dir.path().to_owned();
-            let way = Way::Socket { path: card, dir: path, _lock: dir.into_lock() };
-            Ok(Serving { way, pid: child.id(), ports })
+            Ok(Serving { connection: connection.into(), pid: child.id(), ports })
         }
         Err(failure) => {
             let _ = child.kill();
@@ -59,10 +60,16 @@ pub(super) fn try_start(network: &Network, log: BorrowedFd<'_>) -> Result<Servin
     }
 }
 
-/// Waits until it is there, makes sure that it is what the plan takes it for, and has it open the ports.
-fn serve(child: &mut Child, [card, api]: [&Path; 2], ssh: SocketAddrV4, ports: &[OpenPort]) -> Result<(), Failure> {
+/// Waits until it is there, makes sure that it is what the plan takes it for, and has it open the ports. Returns the
+/// connection for the card: it takes one, and ends with it.
+fn serve(
+    child: &mut Child,
+    [card, api]: [&Path; 2],
+    ssh: SocketAddrV4,
+    ports: &[OpenPort],
+) -> Result<UnixStream, Failure> {
     let deadline = Instant::now() + PATIENCE;
-    until(child, deadline, || UnixStream::connect(api).is_ok())?;
+    connected(child, deadline, api)?;
     let mut asked = |what: &str, body: Value| {
         ask(api, deadline, what, &body).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::Silent,
@@ -85,12 +92,15 @@ fn serve(child: &mut Child, [card, api]: [&Path; 2], ssh: SocketAddrV4, ports: &
         let open = json!({"local": local, "remote": format!("{address}:{guest}"), "protocol": protocol});
         asked("POST /services/forwarder/expose", open)?.map_err(refused(format!("open {protocol} {local}")))?;
     }
-    until(child, deadline, || UnixDatagram::unbound().is_ok_and(|socket| socket.connect(card).is_ok()))
+    connected(child, deadline, card)
 }
 
-/// Looks again and again, as a socket's being there wakes nobody.
-fn until(child: &mut Child, deadline: Instant, ready: impl Fn() -> bool) -> Result<(), Failure> {
-    while !ready() {
+/// Tries again and again, as a socket's being there wakes nobody.
+fn connected(child: &mut Child, deadline: Instant, path: &Path) -> Result<UnixStream, Failure> {
+    loop {
+        if let Ok(connection) = UnixStream::connect(path) {
+            return Ok(connection);
+        }
         match child.try_wait() {
             Ok(Some(status)) => return Err(Failure::Ended(status)),
             Ok(None) if Instant::now() > deadline => return Err(Failure::Silent),
@@ -98,7 +108,6 @@ fn until(child: &mut Child, deadline: Instant, ready: impl Fn() -> bool) -> Resu
             Err(error) => return Err(Failure::Os("waiting for it", error)),
         }
     }
-    Ok(())
 }
 
 /// One request and its answer: what it holds, or why it was refused. HTTP/1.0, so that the answer is the connection's

@@ -2,13 +2,12 @@
 //!
 //! passt is given one end of a connection, and libkrun the other. The program ends when its end is closed, which the
 //! kernel does when this process ends, however it ends; and on Linux the kernel kills it then (unless it has become
-//! another user, as passt does when it is started by root). gvproxy, in its own file, knows only sockets with names.
+//! another user, as passt does when it is started by root). gvproxy, in its own file, has to be connected to.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,18 +25,11 @@ const ATTEMPTS: usize = 3;
 
 /// A program that serves.
 pub(super) struct Serving {
-    pub way: Way,
+    /// Our end of the connection to it, for libkrun.
+    pub connection: OwnedFd,
     pub pid: u32,
     /// The ports that it has opened.
     pub ports: Vec<OpenPort>,
-}
-
-/// How libkrun reaches a program.
-pub(super) enum Way {
-    /// Over our end of a connection.
-    Connection(OwnedFd),
-    /// By a socket in a directory for this VM alone, which is whoever's that was told of it, as long as it is locked.
-    Socket { path: PathBuf, dir: PathBuf, _lock: OwnedFd },
 }
 
 /// Starts a network's program and waits until it serves; what it writes goes to `log`.
@@ -98,7 +90,7 @@ fn try_start(network: &Network, log: BorrowedFd<'_>) -> Result<Serving, Failure>
     let mut child = command.spawn().map_err(os("starting it"))?;
     drop(theirs);
     match answers(&ours, &network.mac) {
-        Ok(true) => Ok(Serving { way: Way::Connection(ours.into()), pid: child.id(), ports }),
+        Ok(true) => Ok(Serving { connection: ours.into(), pid: child.id(), ports }),
         Ok(false) => {
             let _ = child.kill();
             let _ = child.wait();

@@ -147,7 +147,7 @@ impl<'a> Caller<'a> {
                 made!(krun_add_net_unixstream(ctx, pointer(path.as_ref()), fd, mac.as_ptr(), *features, *flags))
             }
             Call::AddNetUnixgram { socket, mac, features, flags } => {
-                let (socket, mac) = (self.datagram_socket(socket)?, address(mac)?);
+                let (socket, mac) = (self.host_file(socket)?, address(mac)?);
                 made!(krun_add_net_unixgram(ctx, socket.as_ptr(), -1, mac.as_ptr(), *features, *flags))
             }
             Call::AddNetTap { name, mac, features, flags } => {
@@ -165,7 +165,7 @@ impl<'a> Caller<'a> {
                 made!(krun_set_passt_fd(ctx, fd))
             }
             Call::SetGvproxyPath { socket } => {
-                let socket = self.datagram_socket(socket)?;
+                let socket = self.host_file(socket)?;
                 made!(krun_set_gvproxy_path(ctx, socket.as_ptr()))
             }
             Call::SetNetMac { mac } => {
@@ -329,13 +329,6 @@ impl<'a> Caller<'a> {
         match file.held {
             Some(n) => c_string(format!("/proc/self/fd/{}", self.held(n)?)),
             None => c_string(file.path.as_bytes()),
-        }
-    }
-
-    fn datagram_socket(&self, socket: &NetSocket) -> Result<CString, NotMade> {
-        match socket {
-            NetSocket::Ours(fd) => c_string(self.streams.network_socket(*fd)?.as_os_str().as_bytes()),
-            NetSocket::Host(socket) => self.host_file(socket),
         }
     }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::bootstrap::Share;
-use super::network::Way;
 use super::one::{Caller, NotMade};
 use super::streams::Streams;
 use super::{EXIT_FAILED, Reporter, exit, network, parent};
@@ -45,12 +44,8 @@ pub(super) unsafe fn carry_out(plan: &Plan, extra: Vec<OwnedFd>, say: &mut dyn F
     for network in &plan.networks {
         match network::start(network, streams.log()) {
             Ok(serving) => {
-                let dir = match &serving.way {
-                    Way::Connection(_) => None,
-                    Way::Socket { dir, .. } => Some(dir.clone()),
-                };
-                streams.networks.push(serving.way);
-                say(&Status::Network { pid: serving.pid, ports: serving.ports, dir });
+                streams.networks.push(serving.connection);
+                say(&Status::Network { pid: serving.pid, ports: serving.ports });
             }
             Err(reason) => {
                 let (field, program) = (network.field.clone(), network.program.clone());

@@ -2,9 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::Path;
 
-use super::network::Way;
 use crate::plan::{Call, Channel, Fd, Plan};
 
 /// Every descriptor that a call can name.
@@ -22,8 +20,8 @@ pub(super) struct Streams {
     held: Vec<OwnedFd>,
     /// The workload's output goes to a file.
     to_file: bool,
-    /// The ways to the networks.
-    pub(super) networks: Vec<Way>,
+    /// Our ends of the connections to the networks' programs.
+    pub(super) networks: Vec<OwnedFd>,
 }
 
 impl Streams {
@@ -69,10 +67,7 @@ impl Streams {
     pub(super) fn number(&self, fd: Fd) -> RawFd {
         match fd {
             Fd::Null => self.null,
-            Fd::Network(n) => match self.networks.get(n as usize) {
-                Some(Way::Connection(connection)) => connection.as_raw_fd(),
-                Some(Way::Socket { .. }) | None => -1,
-            },
+            Fd::Network(n) => self.networks.get(n as usize).map_or(-1, AsRawFd::as_raw_fd),
             Fd::Held(n) => self.held(n).unwrap_or(-1),
             Fd::Stdin => self.stdin,
             Fd::Stdout => self.stdout,
@@ -80,17 +75,6 @@ impl Streams {
             Fd::Log => self.log.as_raw_fd(),
             Fd::Channel => self.channel.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             Fd::Control => self.control.as_ref().map_or(-1, AsRawFd::as_raw_fd),
-        }
-    }
-
-    /// The socket of a network that has one with a name.
-    pub(super) fn network_socket(&self, fd: Fd) -> io::Result<&Path> {
-        match fd {
-            Fd::Network(n) => match self.networks.get(n as usize) {
-                Some(Way::Socket { path, .. }) => Ok(path),
-                _ => Err(io::Error::from_raw_os_error(libc::EBADF)),
-            },
-            _ => Err(io::Error::from_raw_os_error(libc::EBADF)),
         }
     }
 

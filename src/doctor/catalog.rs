@@ -214,13 +214,13 @@ catalog! {
             "The VM's process cannot be confined by Landlock.",
             "Use a kernel with CONFIG_SECURITY_LANDLOCK, and landlock in its lsm= list.";
         HostPasst => "host.passt":
-            "Whether passt is in PATH, which connects guests to the network without privileges.",
+            "Whether passt is in PATH or in the system's directories, which connects guests to the network without privileges.",
             "Not needed for mounts.",
             "Install passt.";
         HostGvproxy => "host.gvproxy":
-            "Whether gvproxy is in PATH, which connects guests to the network without privileges.",
+            "Whether gvproxy is in PATH, in the system's directories or where podman keeps it, which connects guests to the network without privileges.",
             "Not needed for mounts.",
-            "Install gvproxy (gvisor-tap-vsock).";
+            "Install gvproxy (gvisor-tap-vsock; in Debian from 13 on).";
         HostMacos => "host.macos":
             "macOS: its version, as the kernel answers.",
             "It cannot be told.",

@@ -102,10 +102,9 @@ impl World {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// A program in PATH.
+    /// A program for network cards, where a launch would find it.
     pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
-        let path = self.path.as_ref()?;
-        let dirs = std::env::split_paths(path).filter(|dir| dir.is_absolute());
+        let dirs = crate::spec::directories(name, self.path.as_deref()).into_iter();
         let is_program = |file: &PathBuf| file.metadata().is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0);
         dirs.map(|dir| self.at(dir).join(name)).find(is_program)
     }

@@ -87,9 +87,6 @@ pub(crate) enum Status {
         pid: u32,
         /// The ports that it has opened, as they are now.
         ports: Vec<OpenPort>,
-        /// The directory of its sockets, where it has any; the caller removes it.
-        #[serde(default)]
-        dir: Option<std::path::PathBuf>,
     },
     /// A program for a network card does not.
     NetworkFailed {
@@ -316,7 +313,7 @@ mod tests {
             text().prop_map(|reason| Status::LibraryChanged { reason }),
             (text(), any::<i32>()).prop_map(|(what, errno)| Status::Failed { what, errno }),
             text().prop_map(|path| Status::Share { path: path.into() }),
-            any::<u32>().prop_map(|pid| Status::Network { pid, ports: Vec::new(), dir: Some("d".into()) }),
+            any::<u32>().prop_map(|pid| Status::Network { pid, ports: Vec::new() }),
             (text(), text()).prop_map(|(field, reason)| Status::NetworkFailed { field, program: "p".into(), reason }),
             any::<usize>().prop_map(|index| Status::Calling { index }),
             (any::<usize>(), any::<i32>()).prop_map(|(index, returned)| Status::Refused { index, returned }),

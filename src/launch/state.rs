@@ -67,8 +67,6 @@ pub(super) struct Progress {
     pub foreign: Option<String>,
     /// The programs that serve the network cards.
     pub networks: Vec<OwnedFd>,
-    /// The directories of their sockets.
-    pub network_dirs: Vec<PathBuf>,
     /// The ports that they have opened.
     pub ports: Vec<OpenPort>,
 }
@@ -152,10 +150,7 @@ impl State {
                 Ok(Some(Status::Calling { index })) => self.progress.calling = Some(index),
                 Ok(Some(Status::Entered)) => self.progress.entered = true,
                 Ok(Some(Status::Share { path })) => self.share = Some(path),
-                Ok(Some(Status::Network { pid, ports, dir })) => {
-                    self.progress.network_dirs.extend(dir);
-                    self.serves(pid, ports);
-                }
+                Ok(Some(Status::Network { pid, ports })) => self.serves(pid, ports),
                 Ok(Some(other)) => self.progress.failure = Some(other),
                 Err(reason) => {
                     self.progress.foreign = Some(reason);
@@ -219,9 +214,6 @@ impl State {
         for network in self.progress.networks.drain(..) {
             let _ = rustix::process::pidfd_send_signal(&network, rustix::process::Signal::KILL);
             ends_within(&network, Duration::from_secs(5));
-        }
-        for dir in self.progress.network_dirs.drain(..) {
-            let _ = std::fs::remove_dir_all(dir);
         }
     }
 

@@ -66,14 +66,14 @@ pub enum Call {
     #[serde(rename = "krun_add_net_unixstream")]
     AddNetUnixstream { socket: NetSocket, mac: String, features: u32, flags: u32 },
     #[serde(rename = "krun_add_net_unixgram")]
-    AddNetUnixgram { socket: NetSocket, mac: String, features: u32, flags: u32 },
+    AddNetUnixgram { socket: HostPath, mac: String, features: u32, flags: u32 },
     #[serde(rename = "krun_add_net_tap")]
     AddNetTap { name: String, mac: String, features: u32, flags: u32 },
     /// libkrun is given a connection; where there is only a socket, the child connects to it.
     #[serde(rename = "krun_set_passt_fd")]
     SetPasstFd { socket: NetSocket },
     #[serde(rename = "krun_set_gvproxy_path")]
-    SetGvproxyPath { socket: NetSocket },
+    SetGvproxyPath { socket: HostPath },
     #[serde(rename = "krun_set_net_mac")]
     SetNetMac { mac: String },
     #[serde(rename = "krun_add_disk")]

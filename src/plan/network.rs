@@ -34,7 +34,7 @@ pub enum NetworkKind {
     /// passt: it is given one end of a connection, libkrun the other.
     #[default]
     Passt,
-    /// gvproxy: it makes sockets in a directory of the VM's own, one for libkrun and one on which it is told its ports.
+    /// gvproxy: it makes sockets, one on which krundl connects to it for libkrun, and one on which it is told its ports.
     Gvproxy,
 }
 

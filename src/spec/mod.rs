@@ -8,6 +8,7 @@ mod kernel;
 mod model;
 mod mountpoint;
 mod parse;
+mod programs;
 mod text;
 
 pub use check::{Checked, check};
@@ -21,4 +22,5 @@ pub use model::{
 };
 pub use mountpoint::MountPoint;
 pub use parse::{Parsed, parse};
+pub(crate) use programs::directories;
 pub use text::Text;

@@ -13,6 +13,7 @@ mod environment;
 mod exhaustion;
 mod failures;
 mod faults;
+mod gvproxy;
 mod kernel;
 mod leftovers;
 mod mounts;
@@ -117,6 +118,9 @@ const CASES: &[Case] = cases! {
         the_guest_asks_passt_for_its_address,
         a_tap_interface_leads_both_ways,
     },
+    gvproxy::{
+        gvproxy_leads_both_ways_and_answers_for_names,
+    },
     control::{
         further_commands_have_streams_and_statuses_of_their_own,
         further_commands_run_with_a_kernel_of_our_own,
@@ -152,6 +156,9 @@ const NEWEST: &[Case] = cases! {
     control::{
         a_slow_reader_holds_up_nobody_else,
         two_vms_have_the_same_address_and_ports_of_their_own,
+    },
+    gvproxy::{
+        gvproxy_serves_another_user_and_by_dhcp,
     },
     kernel::{
         the_kernel_says_what_it_was_built_with,

@@ -5,12 +5,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{ChildStdout, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use krundl::VmSpec;
 use serde_json::{Value, json};
@@ -20,10 +21,10 @@ use crate::stage::{Guest, Stage};
 use crate::talk::{LONG, has_ended, process};
 
 /// An address of the host's that a guest can reach, and not the loopback's.
-const HOST: &str = "198.51.100.1";
+pub const HOST: &str = "198.51.100.1";
 
 /// A network for the lab, which has none: an interface that leads nowhere, with a default route.
-fn host_network() {
+pub fn host_network() {
     if !Path::new("/sys/class/net/krundl0").exists() {
         ip("link add krundl0 type dummy");
         ip(&format!("addr add {HOST}/24 dev krundl0"));
@@ -38,14 +39,14 @@ fn ip(arguments: &str) {
 }
 
 /// A server that says the same to everybody.
-struct Server {
+pub struct Server {
     at: SocketAddr,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    fn new(address: &str, says: &'static str) -> Server {
+    pub fn new(address: &str, says: &'static str) -> Server {
         let listener = TcpListener::bind((address, 0)).unwrap();
         let (at, over) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
         let ends = over.clone();
@@ -57,7 +58,7 @@ impl Server {
         Server { at, over, thread: Some(thread) }
     }
 
-    fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.at.port()
     }
 }
@@ -70,28 +71,86 @@ impl Drop for Server {
     }
 }
 
-/// The process of each passt that runs.
-fn passts() -> Vec<u32> {
+/// A server that sends everything back by UDP.
+pub struct Echo {
+    socket: UdpSocket,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Echo {
+    pub fn new(address: &str) -> Echo {
+        let socket = UdpSocket::bind((address, 0)).unwrap();
+        let (own, over) = (socket.try_clone().unwrap(), Arc::new(AtomicBool::new(false)));
+        let ends = over.clone();
+        let thread = std::thread::spawn(move || {
+            let mut bytes = [0; 2048];
+            while let Ok((length, from)) = own.recv_from(&mut bytes) {
+                if ends.load(Ordering::SeqCst) {
+                    return;
+                }
+                let _ = own.send_to(&bytes[..length], from);
+            }
+        });
+        Echo { socket, over, thread: Some(thread) }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().unwrap().port()
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        let _ = self.socket.send_to(b"over", self.socket.local_addr().unwrap());
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// What comes back from a UDP port of this host; what is sent before anybody listens in the guest is lost.
+pub fn echoed(port: u16, text: &str) -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let started = Instant::now();
+    let mut bytes = [0; 2048];
+    loop {
+        let _ = socket.send(text.as_bytes());
+        match socket.recv(&mut bytes) {
+            Ok(length) => return String::from_utf8_lossy(&bytes[..length]).into_owned(),
+            Err(error) if started.elapsed() > LONG => panic!("{error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// Each process with a name that begins so.
+pub fn processes(begin: &str) -> Vec<u32> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("passt")))
+    pids.filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with(begin)))
         .collect()
 }
 
-struct Talking {
-    guest: Guest,
+fn passts() -> Vec<u32> {
+    processes("passt")
+}
+
+pub struct Talking {
+    pub guest: Guest,
     output: BufReader<ChildStdout>,
 }
 
 impl Talking {
-    fn launch(stage: &Stage, spec: &VmSpec) -> Talking {
+    pub fn launch(stage: &Stage, spec: &VmSpec) -> Talking {
         let guest = stage.launch(stage.prepare(spec));
         let output = BufReader::new(guest.vm.take_stdout().unwrap());
         guest.vm.wait_ready(Some(LONG)).unwrap_or_else(|error| panic!("{error}"));
         Talking { guest, output }
     }
 
-    fn hears(&mut self, expected: &str) {
+    pub fn hears(&mut self, expected: &str) {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         if line.trim_end() != expected {
@@ -104,8 +163,8 @@ impl Talking {
 }
 
 /// What a server says to one who comes from the host.
-fn says(port: u16) -> String {
-    let started = std::time::Instant::now();
+pub fn says(port: u16) -> String {
+    let started = Instant::now();
     // passt takes a connection before it knows that nobody listens in the guest yet.
     loop {
         let mut said = String::new();
@@ -116,7 +175,7 @@ fn says(port: u16) -> String {
         if stream.read_to_string(&mut said).is_ok_and(|length| length > 0) || started.elapsed() > LONG {
             return said;
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -124,30 +183,35 @@ fn both_ways(stage: &Stage, fields: &Value) {
     host_network();
     let servers = [Server::new(HOST, "of the host\n"), Server::new("127.0.0.1", "of the host's loopback\n")];
     let [reached, hidden] = servers.each_ref().map(Server::port);
+    let echo = Echo::new(HOST);
     let script = format!(
         "ip -4 addr show dev eth0 | grep -c 'inet 10.0.2.15/24'
          cat /etc/resolv.conf
          sleep 1 | nc {HOST} {reached}
          sleep 3 | nc 10.0.2.2 {hidden} & tries=$!
          sleep 3; kill $tries 2> /dev/null && echo hidden
+         udp ask {HOST} {} 'over UDP'
          echo ready
          echo of the guest | nc -l -p 80 > /dev/null
-         exit 7"
+         udp serve 53 1
+         exit 7",
+        echo.port()
     );
     for (loopback, expected) in [(false, "hidden"), (true, "of the host's loopback")] {
         let root = json!({"dir": stage.own_root_named(if loopback { "open" } else { "closed" })});
-        let ports = json!([{"guest": 80}]);
+        let ports = json!([{"guest": 80}, {"guest": 53, "protocol": "udp"}]);
         let mut all = json!({
             "root": root,
             "nics": [{"passt": {"ports": ports, "host_loopback": loopback}, "dns": ["192.0.2.53"]}],
         });
         all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let mut guest = Talking::launch(stage, &spec(stage, &script, all));
-        for line in ["1", "nameserver 192.0.2.53", "of the host", expected, "ready"] {
+        for line in ["1", "nameserver 192.0.2.53", "of the host", expected, "over UDP", "ready"] {
             guest.hears(line);
         }
         let ports = guest.guest.vm.ports();
         assert_eq!(says(ports[0].host), "of the guest\n");
+        assert_eq!(echoed(ports[1].host, "into the guest"), "into the guest");
         assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
         assert_eq!(passts(), [0; 0], "it ends with the VM");
     }
@@ -204,7 +268,7 @@ pub fn two_guests_of_one_spec_have_a_port_each_and_nothing_is_left_of_one_that_i
         libc::waitpid(pid.cast_signed(), std::ptr::null_mut(), 0);
     }
     while !has_ended(&ended) || passts().len() > 1 {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     TcpListener::bind(("127.0.0.1", port)).expect("its port is free");
     assert_eq!(says(at(&other)), "of the guest\n", "the other one goes on");
@@ -228,7 +292,7 @@ pub fn nothing_is_left_of_a_network_when_krundl_and_the_vm_are_killed(stage: &St
     }
     krundl.wait().unwrap();
     while !passts().is_empty() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -275,7 +339,7 @@ pub fn a_tap_interface_leads_both_ways(stage: &Stage) {
         match TcpStream::connect(("192.0.2.2", 80)).and_then(|mut stream| stream.read_to_string(&mut said)) {
             Ok(_) => break said,
             Err(error) if tries > 50 => panic!("{error}"),
-            Err(_) => std::thread::sleep(std::time::Duration::from_millis(100)),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
         tries += 1;
     };

@@ -1,11 +1,10 @@
-//! gvproxy, which krundl starts for a network card: what it is told, and that it and its sockets are gone with the VM. A
-//! program of the tests stands in for it.
+//! gvproxy, which krundl starts for a network card: what it is told, and that it is gone with the VM. A program of the
+//! tests stands in for it; the last test has the real one.
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::net::{TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use krundl::error::Code;
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::networks::ends;
-use super::{Lab, exists, in_time, newest, options, up};
+use super::{Lab, exists, in_time, newest, options, saw, seen, up};
 
 fn card(program: &Path, ports: Value) -> Value {
     json!({"nics": [{"gvproxy": {"program": program, "ports": ports}}]})
@@ -30,14 +29,8 @@ fn dir() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Says vfkit's word on the card's socket, as libkrun does.
-fn greets(path: &str) -> String {
-    format!(
-        "{{ struct sockaddr_un a = {{.sun_family = AF_UNIX}}; strcpy(a.sun_path, {path}); \
-         int s = socket(AF_UNIX, SOCK_DGRAM, 0); if (sendto(s, \"VFKT\", 4, 0, (void *)&a, sizeof a) != 4) \
-         return -errno; }}"
-    )
-}
+/// Sends a frame, as libkrun does.
+const SENDS: &str = "if (write(fd, \"\\0\\0\\0\\5hello\", 9) != 9) return -errno;";
 
 fn gone(path: &Path) -> bool {
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -48,19 +41,18 @@ fn gone(path: &Path) -> bool {
 }
 
 #[test]
-fn libkrun_is_told_its_socket_and_it_its_ports() {
+fn libkrun_is_given_a_connection_to_it_and_it_is_told_its_ports() {
     let dir = dir();
-    for (stub, function) in [(newest(), "krun_add_net_unixgram"), (Stub::new("1.14.0"), "krun_set_gvproxy_path")] {
+    for (stub, function) in [(newest(), "krun_add_net_unixstream"), (Stub::new("1.14.0"), "krun_set_passt_fd")] {
         let gvproxy = FakeGvproxy::new(dir.path(), function);
-        let lab = Lab::new(&stub.on(function, &greets("c_path")).start(up("")).then_hang());
+        let lab = Lab::new(&stub.on(function, SENDS).start(up("")).then_hang());
         let ports = json!([{"guest": 22}, {"guest": 53, "protocol": "udp"}]);
         let vm = launch(lab.prepare(card(&gvproxy.path, ports)), options()).unwrap();
-        let sockets = gvproxy.dir();
-        assert_eq!(fs::metadata(&sockets).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(!gvproxy.dir().exists(), "nothing needs its sockets any more");
         let [call] = &lab.stub.calls_of(function)[..] else { panic!("one card") };
-        assert_eq!(call.args[1].trim_matches('"'), sockets.join("card").to_str().unwrap());
-        if function == "krun_add_net_unixgram" {
-            assert_eq!(call.args[2..], ["-1", "5a:94:ef:e4:0c:ee", "19587", "1"]);
+        if function == "krun_add_net_unixstream" {
+            assert_eq!(call.args[1], "NULL");
+            assert_eq!(call.args[3..], ["5a:94:ef:e4:0c:ee", "19587", "0"]);
         }
         let [tcp, udp] = vm.ports()[..] else { panic!("{:?}", vm.ports()) };
         assert!(tcp.host != 0 && udp.host != 0 && (tcp.guest, udp.guest) == (22, 53));
@@ -88,10 +80,10 @@ fn libkrun_is_told_its_socket_and_it_its_ports() {
         while gvproxy.noted("frame").is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(gvproxy.noted("frame"), ["VFKT"]);
+        assert_eq!(gvproxy.noted("frame"), ["hello"]);
         vm.kill().unwrap();
         vm.wait().unwrap();
-        assert!(ends(gvproxy.pid()) && !sockets.exists());
+        assert!(ends(gvproxy.pid()));
     }
 }
 
@@ -102,7 +94,7 @@ fn a_guest_that_ends_by_itself_leaves_nothing_of_it() {
     let lab = Lab::new(&newest().start(up("exit 7\n")));
     let vm = launch(lab.prepare(card(&gvproxy.path, json!([]))), options()).unwrap();
     assert_eq!(vm.wait().unwrap(), Exit::Code(7));
-    assert!(ends(gvproxy.pid()) && !gvproxy.dir().exists());
+    assert!(ends(gvproxy.pid()));
 }
 
 #[test]
@@ -142,10 +134,10 @@ fn it_ends_with_the_vm_however_that_ends() {
     assert!(exists(pid));
     vm.kill().unwrap();
     in_time(move || vm.wait().unwrap());
-    assert!(ends(pid) && !gvproxy.dir().exists());
+    assert!(ends(pid));
     drop(start());
-    assert!(ends(gvproxy.pid()) && !gvproxy.dir().exists());
-    // Killed by somebody else, with nobody left to notice; its directory is the next one's to remove.
+    assert!(ends(gvproxy.pid()));
+    // Killed by somebody else, with nobody left to notice.
     let vmm = start().detach();
     assert!(exists(gvproxy.pid()));
     // SAFETY: our own child, which nobody else has waited for.
@@ -154,22 +146,29 @@ fn it_ends_with_the_vm_however_that_ends() {
         libc::waitpid(vmm.cast_signed(), std::ptr::null_mut(), 0);
     }
     assert!(ends(gvproxy.pid()));
-    let old = gvproxy.dir();
-    let time = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
-    fs::File::open(&old).unwrap().set_times(time).unwrap();
-    drop(start());
-    assert!(!old.exists());
 }
 
-/// The real one, where it is installed: it answers as it is taken to, and opens what it is asked for.
+/// The real one: it gives its guest the address to which its ports lead, opens what it is asked for and speaks to libkrun
+/// in frames after their lengths. `KRUNDL_TEST_GVPROXY` names it where it is not installed.
 #[test]
-fn the_hosts_own_gvproxy_serves() {
-    let lab = Lab::new(&newest().on("krun_add_net_unixgram", &greets("c_path")).start(up("")).then_hang());
-    let spec = lab.spec(json!({"nics": [{"gvproxy": {"ports": [{"guest": 22}, {"guest": 53, "protocol": "udp"}]}}]}));
+fn a_real_gvproxy_serves() {
+    // Who has the gateway's address? The stub asks as libkrun does for the guest, and notes the beginning of the answer.
+    let asks = format!(
+        "{{ static const char q[] = \"\\0\\0\\0\\x2a\\xff\\xff\\xff\\xff\\xff\\xff\\x5a\\x94\\xef\\xe4\\x0c\\xee\\x08\\x06\" \
+         \"\\0\\1\\x08\\0\\6\\4\\0\\1\\x5a\\x94\\xef\\xe4\\x0c\\xee\\xc0\\xa8\\x7f\\2\\0\\0\\0\\0\\0\\0\\xc0\\xa8\\x7f\\1\"; \
+         unsigned char b[46]; char t[32]; if (write(fd, q, sizeof q - 1) != sizeof q - 1) return -errno; \
+         if (recv(fd, b, sizeof b, MSG_WAITALL) != sizeof b) return -errno; \
+         snprintf(t, sizeof t, \"%d opcode %d from %d.%d.%d.%d\", b[3], b[25], b[32], b[33], b[34], b[35]); {} }}",
+        saw("t")
+    );
+    let lab = Lab::new(&newest().on("krun_add_net_unixstream", &asks).start(up("")).then_hang());
+    let ports = json!([{"guest": 22}, {"guest": 53, "protocol": "udp"}]);
+    let program = std::env::var_os("KRUNDL_TEST_GVPROXY").map(PathBuf::from);
+    let spec = lab.spec(json!({"nics": [{"gvproxy": {"ports": ports, "program": program}}]}));
     let prepared = match prepare(&spec, &lab.capabilities) {
         Ok(prepared) => prepared,
-        Err(error) if error.problems().iter().all(|problem| problem.field == "nics[0].gvproxy.program") => {
-            let said = "the_hosts_own_gvproxy_serves: there is no gvproxy on this host";
+        Err(error) if program.is_none() && error.problems()[0].field == "nics[0].gvproxy.program" => {
+            let said = "a_real_gvproxy_serves: there is no gvproxy on this host";
             eprintln!("skipped: {said}");
             if let Some(file) = std::env::var_os("KRUNDL_SKIPS") {
                 writeln!(fs::File::options().append(true).create(true).open(file).unwrap(), "{said}").unwrap();
@@ -178,10 +177,13 @@ fn the_hosts_own_gvproxy_serves() {
         }
         Err(error) => panic!("{error}"),
     };
-    let vm = launch(prepared, options()).unwrap();
-    let [tcp, _udp] = vm.ports()[..] else { panic!("{:?}", vm.ports()) };
+    let vm = launch(prepared, options()).unwrap_or_else(|error| panic!("{error}"));
+    let [tcp, udp] = vm.ports()[..] else { panic!("{:?}", vm.ports()) };
     assert!(TcpStream::connect((tcp.address, tcp.host)).is_ok(), "{tcp}");
+    assert!(UdpSocket::bind((udp.address, udp.host)).is_err(), "{udp} is taken");
+    assert_eq!(seen(&lab.stub), ["42 opcode 2 from 192.168.127.1"]);
     vm.kill().unwrap();
     vm.wait().unwrap();
     assert!(TcpStream::connect((tcp.address, tcp.host)).is_err(), "it has ended");
+    UdpSocket::bind((udp.address, udp.host)).expect("it has ended");
 }

@@ -190,7 +190,7 @@ fn each_part_is_these_calls() {
             json!({"nics": [{"gvproxy": {"ports": [{"guest": 22}]}}]}),
             vec![
                 "krun_add_vsock tsi_features=0",
-                r#"krun_add_net_unixgram features=19587 flags=1 mac=5a:94:ef:e4:0c:ee socket={"network":0}"#,
+                r#"krun_add_net_unixstream features=19587 flags=0 mac=5a:94:ef:e4:0c:ee socket={"network":0}"#,
             ],
         ),
         (json!({"console": "none"}), vec!["krun_add_virtio_console_default error=null input=null output=null"]),
@@ -275,7 +275,7 @@ fn a_passt_is_started_first_and_reaches_this_hosts_loopback_only_where_that_is_w
 #[test]
 fn a_gvproxy_is_started_first_and_the_guest_has_the_address_to_which_its_ports_lead() {
     let spec = spec(json!({"nics": [{"gvproxy": {"ports": [{"host": 2222, "guest": 22}]}}]}));
-    for (release, call) in [("1.14.0", "krun_set_gvproxy_path"), ("1.19.7", "krun_add_net_unixgram")] {
+    for (release, call) in [("1.14.0", "krun_set_passt_fd"), ("1.19.7", "krun_add_net_unixstream")] {
         let plan = plan(&spec, &library(release));
         assert_eq!(
             plan.to_string().lines().skip(1).take(2).collect::<Vec<_>>(),

@@ -1,5 +1,6 @@
 //! Debian packages: programs that have to be installed, and files that only have to be unpacked.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -87,6 +88,62 @@ pub fn unpacked(cache: &Cache, name: &str, real_name: Option<fn(&str) -> Option<
         output(Command::new(dpkg).arg("-x").arg(&file).arg(dir))?;
         std::fs::remove_file(&file).with_context(|| format!("could not remove {}", file.display()))
     })
+}
+
+/// The same from another release of Debian, such as `trixie`, with a later version, or with what this machine's release has
+/// not got. Only for programs that need no later libc than this machine has.
+pub fn unpacked_of(cache: &Cache, suite: &str, name: &str) -> Result<PathBuf> {
+    cache.entry(&format!("debian/{suite}/{name}"), |dir| {
+        let Some(dpkg) = find_program("dpkg").filter(|_| find_program("apt-get").is_some()) else {
+            bail!("the files of the Debian package {name} are needed and this system has no apt-get and dpkg");
+        };
+        eprintln!("fetching {name} of Debian's {suite} (once) ...");
+        // Lists and sources of its own: this machine's apt goes on knowing nothing of that release.
+        let apt = dir.join("apt");
+        std::fs::create_dir_all(apt.join("lists/partial"))?;
+        std::fs::create_dir_all(apt.join("cache/archives/partial"))?;
+        let sources = apt.join("one.sources");
+        std::fs::write(&sources, with_current_lists(|| source(suite))?)?;
+        let other = || {
+            let mut command = apt_get();
+            for (name, value) in [
+                ("Dir::Etc::SourceList", sources.as_os_str()),
+                ("Dir::Etc::SourceParts", "/dev/null".as_ref()),
+                ("Dir::State::Lists", apt.join("lists").as_os_str()),
+                ("Dir::Cache", apt.join("cache").as_os_str()),
+                ("Acquire::Languages", "none".as_ref()),
+                ("APT::Sandbox::User", "root".as_ref()),
+            ] {
+                let mut option = OsString::from(format!("{name}="));
+                option.push(value);
+                command.arg("-o").arg(option);
+            }
+            command
+        };
+        with_retries(&format!("fetching {name} of Debian's {suite}"), || {
+            output(other().arg("update"))?;
+            output(other().args(["download", name]).current_dir(dir))
+        })?;
+        let file = only_deb(dir)?;
+        output(Command::new(dpkg).arg("-x").arg(&file).arg(dir))?;
+        std::fs::remove_file(&file).with_context(|| format!("could not remove {}", file.display()))?;
+        crate::cache::remove_dir(&apt)
+    })
+}
+
+/// A source for that release, from where this machine gets its own.
+fn source(suite: &str) -> Result<String> {
+    let format = "$(REPO_URI) $(LABEL) $(COMPONENT)";
+    let known = output(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
+    let known = String::from_utf8_lossy(&known);
+    let archive = known.lines().find_map(|line| line.strip_suffix(" Debian main"));
+    let archive = archive.context("apt knows no archive of Debian's here")?;
+    let mut source = format!("Types: deb\nURIs: {archive}\nSuites: {suite}\nComponents: main\n");
+    const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    if Path::new(KEYS).exists() {
+        source.push_str(&format!("Signed-By: {KEYS}\n"));
+    }
+    Ok(source)
 }
 
 /// Runs `attempt`; if it fails and the package lists were not updated yet, updates them and runs it once more.

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     debian::require(&programs)?;
     let skips = Skips::new()?;
     if selection.guests.is_none() {
-        without_guests(&skips)?;
+        without_guests(cache, &skips)?;
         step("C, C++ and Go (2 minutes)");
         crate::ffi::test(cache)?;
         step("the Python package (about 4 minutes, and 4 more the first time)");
@@ -135,7 +136,7 @@ fn packages(cache: &Cache, filter: &str, full: bool) -> Result<()> {
     Ok(())
 }
 
-fn without_guests(skips: &Skips) -> Result<()> {
+fn without_guests(cache: &Cache, skips: &Skips) -> Result<()> {
     step("style");
     run(&mut cargo(["fmt", "--all", "--check"]))?;
     step("lints");
@@ -150,7 +151,7 @@ fn without_guests(skips: &Skips) -> Result<()> {
     dependencies()?;
     step("unit, integration and documentation tests");
     let mut command = cargo(["test", "--workspace", "--exclude", "krundl-test-signatures"]);
-    run(command.env(Skips::VARIABLE, &skips.file))?;
+    run(command.env(Skips::VARIABLE, &skips.file).env(GVPROXY, gvproxy(cache)?))?;
     step("signatures of the real libkrun (builds all of it, about 2 minutes the first time)");
     run(&mut cargo(["test", "--package", "krundl-test-signatures"]))?;
     step("documentation");
@@ -192,12 +193,15 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
     let work = scratch(&tests)?;
     let root = work.join("root");
     busybox_root(cache, &root)?;
+    let source = project::root().join("tests/guests/udp.c");
+    run(Command::new("cc").args(["-O2", "-Wall", "-static", "-o"]).arg(root.join("bin/udp")).arg(source))?;
     let firmware = firmware(cache)?;
     let kernel = kernel(cache)?;
     // Makes a disk image of another format.
     debian::program("qemu-img", "qemu-utils")?;
     // Serves networks of guests.
     debian::program("passt", "passt")?;
+    let gvproxy = gvproxy(cache)?;
     let skips_dir = skips.file.parent().context("the file of skipped tests lies nowhere")?;
     // A lab that hangs is tried once more, so it had better not hold everything; with a filter there is little to hold.
     let parts = if selection.guests.as_ref().is_some_and(|filter| !filter.is_empty()) { 1 } else { PARTS };
@@ -216,6 +220,7 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
             .env("KRUNDL_TEST_FIRMWARE", &firmware)
             .env("KRUNDL_TEST_KERNEL", &kernel)
             .env("KRUNDL_TEST_ROOT", &root)
+            .env(GVPROXY, &gvproxy)
             .env(Skips::VARIABLE, &skips.file)
             .write(skips_dir)
             .capture(true);
@@ -242,6 +247,17 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
             .collect::<Vec<_>>()
     });
     outcomes.into_iter().collect()
+}
+
+/// Where the tests find gvproxy.
+const GVPROXY: &str = "KRUNDL_TEST_GVPROXY";
+
+/// gvproxy, of the first Debian that has a package of it where this machine has none; it runs on older ones as well.
+fn gvproxy(cache: &Cache) -> Result<PathBuf> {
+    if let Some(installed) = crate::command::find_program("gvproxy") {
+        return Ok(installed);
+    }
+    Ok(debian::unpacked_of(cache, "trixie", "gvproxy")?.join("usr/bin/gvproxy"))
 }
 
 /// A directory beside the tests' executable.

@@ -210,8 +210,8 @@ fn landlock(facts: &Facts<'_>) -> Check {
 
 fn program(facts: &Facts<'_>, id: Id, name: &str, package: Package<'_>) -> Check {
     match facts.world.program(name) {
-        Some(path) => Check::pass(id, path.display().to_string()).known(By::File, "in PATH, executable"),
-        None => Check::skip(id, format!("{name} is not in PATH; it is only needed for networks through it"))
+        Some(path) => Check::pass(id, path.display().to_string()).known(By::File, "executable, where a launch looks"),
+        None => Check::skip(id, format!("{name} was not found; it is only needed for networks through it"))
             .mend(facts.distribution.install(package, facts.world.is_root())),
     }
 }

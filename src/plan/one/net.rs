@@ -20,7 +20,7 @@ impl Negotiation<'_> {
         let spec = self.spec;
         for (n, nic) in spec.nics.iter().enumerate() {
             self.lines.push(Some(format!("nics[{n}]")));
-            let function = match (is_stream(nic), is_datagram(nic)) {
+            let function = match (is_stream(nic), nic.unixgram.is_some()) {
                 (true, _) => Function::krun_add_net_unixstream,
                 (false, true) => Function::krun_add_net_unixgram,
                 (false, false) => Function::krun_add_net_tap,
@@ -40,10 +40,10 @@ impl Negotiation<'_> {
         let features = features(nic.features.as_deref().unwrap_or(NetFeature::USUAL));
         // NET_FLAG_DHCP_CLIENT is never asked for: libkrun's init knows the first card only, and gets nowhere with some
         // passts. krundl's program in the guest does better.
-        let flags = u32::from(nic.vfkit || nic.gvproxy.is_some()) * VFKIT;
-        let call = match (is_stream(nic), is_datagram(nic), &nic.tap) {
+        let flags = u32::from(nic.vfkit) * VFKIT;
+        let call = match (is_stream(nic), nic.unixgram.is_some(), &nic.tap) {
             (true, ..) => Call::AddNetUnixstream { socket: self.net_socket(n, nic), mac, features, flags },
-            (false, true, _) => Call::AddNetUnixgram { socket: self.net_socket(n, nic), mac, features, flags },
+            (false, true, _) => Call::AddNetUnixgram { socket: self.socket(n), mac, features, flags },
             (false, false, name) => Call::AddNetTap { name: name.clone().unwrap_or_default(), mac, features, flags },
         };
         self.calls.push(call);
@@ -174,7 +174,7 @@ impl Negotiation<'_> {
         let call = if is_stream(nic) {
             Call::SetPasstFd { socket: self.net_socket(n, nic) }
         } else {
-            Call::SetGvproxyPath { socket: self.net_socket(n, nic) }
+            Call::SetGvproxyPath { socket: self.socket(n) }
         };
         if self.capabilities.support(call.function()) == Support::Unknown {
             self.notes.push(format!(
@@ -191,14 +191,9 @@ impl Negotiation<'_> {
     }
 }
 
-/// Whether the card speaks over a stream, as passt does.
+/// Whether the card speaks over a stream, each frame after its length, as passt does and every gvproxy can.
 fn is_stream(nic: &Nic) -> bool {
-    nic.passt.is_some() || nic.unixstream.is_some()
-}
-
-/// Whether the card speaks over datagrams, as gvproxy does.
-fn is_datagram(nic: &Nic) -> bool {
-    nic.gvproxy.is_some() || nic.unixgram.is_some()
+    nic.passt.is_some() || nic.gvproxy.is_some() || nic.unixstream.is_some()
 }
 
 fn open_ports(nic: usize, ports: &[Forward]) -> Vec<OpenPort> {

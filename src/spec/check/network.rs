@@ -35,7 +35,6 @@ impl Checker {
         }
         findings.nics = spec.nics.iter().enumerate().map(|(n, nic)| self.nic(n, nic)).collect();
         self.forwards(spec);
-        self.gvproxys_user(spec);
         if spec.nics.iter().any(|nic| nic.passt.is_some()) {
             findings.resolvers = super::passt::resolvers();
         }
@@ -138,18 +137,6 @@ impl Checker {
         }
     }
 
-    /// Its sockets are in a directory that is this user's alone.
-    fn gvproxys_user(&mut self, spec: &VmSpec) {
-        if spec.nics.iter().all(|nic| nic.gvproxy.is_none()) {
-            return;
-        }
-        for (field, _) in [("uid", spec.uid), ("gid", spec.gid)].into_iter().filter(|(_, id)| id.is_some()) {
-            let reason = "libkrun could not reach the gvproxy that this user starts for a card";
-            let fix = "run krundl itself as that user, or use passt";
-            self.problems.push(Problem::new(ProblemKind::Unsupported, field, reason).fix(fix));
-        }
-    }
-
     /// gvproxy's network is always the same, and its ports lead to one address of it: the guest must have that one,
     /// whoever sets it.
     fn gvproxys_addressing(&mut self, n: usize, nic: &Nic) {
@@ -241,8 +228,16 @@ impl Checker {
                 format!("nobody listens on {}; libkrun would hang once the guest uses the card", path.display()),
             ),
             Served::OtherKind => {
-                let what = if kind == STREAM { "stream" } else { "datagram" };
-                self.host(field, format!("{} is no {what} socket", path.display()));
+                let (what, fix) = if kind == STREAM {
+                    ("stream", "if it is one of datagrams, as vfkit's, name it with unixgram")
+                } else {
+                    (
+                        "datagram",
+                        "if it is a stream, as passt's and that of gvproxy -listen-qemu, name it with unixstream",
+                    )
+                };
+                let reason = format!("{} is no {what} socket", path.display());
+                self.problems.push(Problem::new(ProblemKind::Host, field, reason).fix(fix));
             }
             Served::Yes | Served::Unknown => {}
         }

@@ -1,7 +1,7 @@
 //! The programs that krundl starts for network cards, and the ports that they are to open.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::Access;
 
@@ -10,33 +10,22 @@ use super::files::{plain, refuse_nul};
 use crate::error::{Problem, ProblemKind};
 use crate::spec::findings::HostPath;
 use crate::spec::model::{Forward, Gvproxy, Passt, VmSpec};
-
-/// Where a user's PATH often does not lead.
-const SYSTEM: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/usr/sbin"];
-/// Where podman keeps its helpers, which are in no PATH.
-const PODMAN: [&str; 5] = [
-    "/usr/libexec/podman",
-    "/usr/lib/podman",
-    "/usr/local/libexec/podman",
-    "/opt/homebrew/opt/podman/libexec/podman",
-    "/opt/podman/bin",
-];
+use crate::spec::programs::directories;
 
 impl Checker {
     /// Returns the program.
     pub(super) fn passt(&mut self, field: &str, passt: &Passt) -> HostPath {
         const INSTALL: &str = "install it (apt-get install passt, dnf install passt), or name it with program";
         self.guest_ports(field, &passt.ports);
-        self.program(&format!("{field}.program"), passt.program.as_deref(), "passt", &SYSTEM, INSTALL)
+        self.program(&format!("{field}.program"), passt.program.as_deref(), "passt", INSTALL)
     }
 
     /// Returns the program.
     pub(super) fn gvproxy(&mut self, field: &str, gvproxy: &Gvproxy) -> HostPath {
-        const INSTALL: &str = "install it (dnf install gvisor-tap-vsock; it comes with podman's machines), or name it \
-                               with program, or use passt";
+        const INSTALL: &str = "install it (Debian 13's package gvproxy, Fedora's gvisor-tap-vsock; it comes with podman's \
+                               machines), or name it with program, or use passt";
         self.guest_ports(field, &gvproxy.ports);
-        let places = [&SYSTEM[..], &PODMAN].concat();
-        self.program(&format!("{field}.program"), gvproxy.program.as_deref(), "gvproxy", &places, INSTALL)
+        self.program(&format!("{field}.program"), gvproxy.program.as_deref(), "gvproxy", INSTALL)
     }
 
     fn guest_ports(&mut self, field: &str, ports: &[Forward]) {
@@ -45,20 +34,16 @@ impl Checker {
         }
     }
 
-    /// A program by its path, or by its usual name in `PATH` and in these places.
-    fn program(&mut self, field: &str, given: Option<&Path>, usual: &str, system: &[&str], install: &str) -> HostPath {
+    /// A program by its path, or by its usual name in `PATH` and in the usual places.
+    fn program(&mut self, field: &str, given: Option<&Path>, usual: &str, install: &str) -> HostPath {
         let runs = |path: &Path| path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok();
         let reason = match given {
             Some(path) if refuse_nul(path).is_err() => "the path holds a NUL".to_owned(),
             Some(path) if runs(path) => return found(path),
             Some(path) => format!("{} is no program that can be run", path.display()),
             None => {
-                let places: Vec<PathBuf> = std::env::var_os("PATH")
-                    .map(|path| std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect())
-                    .unwrap_or_default();
-                let system = system.iter().map(PathBuf::from);
-                if let Some(path) = places.into_iter().chain(system).map(|dir| dir.join(usual)).find(|path| runs(path))
-                {
+                let places = directories(usual, std::env::var_os("PATH").as_deref());
+                if let Some(path) = places.into_iter().map(|dir| dir.join(usual)).find(|path| runs(path)) {
                     return found(&path);
                 }
                 format!("there is no {usual} in PATH")

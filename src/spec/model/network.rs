@@ -60,7 +60,7 @@ pub struct Nic {
     /// The stream socket on which a passt listens.
     #[serde(default)]
     pub unixstream: Option<PathBuf>,
-    /// The datagram socket of a gvproxy or vmnet-helper.
+    /// The datagram socket of a gvproxy (`-listen-vfkit`; on Linux from 0.8.9 on) or vmnet-helper.
     #[serde(default)]
     pub unixgram: Option<PathBuf>,
     /// Whether the other end of `unixgram` waits for vfkit's first word, as gvproxy does.

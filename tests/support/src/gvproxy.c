@@ -1,5 +1,6 @@
-/* A program that serves a card on a datagram socket and is told its ports over HTTP, as gvproxy does. It notes in a file
-   beside it how it was started and what it was asked. What its name says, it does otherwise: `fails` exits, `dies` does so
+/* A program that serves a card on QEMU's socket and is told its ports over HTTP, as gvproxy does: it takes one connection,
+   and ends with it. It notes in a file beside it how it was started and what it was asked. What its name says, it does
+   otherwise: `fails` exits, `dies` does so
    once it is asked something, `hangs` makes no sockets, `refuses` opens no ports, `elsewhere` has another address for its
    guest. */
 #include <arpa/inet.h>
@@ -19,15 +20,15 @@ static int named(const char *what)
     return strstr(name, what) != NULL;
 }
 
-static int bound(const char *url, int kind)
+static int listening(const char *url)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = strstr(url, "://") + 3;
     if (strlen(path) >= sizeof address.sun_path)
         exit(3);
     strcpy(address.sun_path, path);
-    int fd = socket(AF_UNIX, kind, 0);
-    if (bind(fd, (void *)&address, sizeof address) || (kind == SOCK_STREAM && listen(fd, 8)))
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (bind(fd, (void *)&address, sizeof address) || listen(fd, 8))
         exit(4);
     return fd;
 }
@@ -106,14 +107,14 @@ int main(int argc, char **argv)
         if (strcmp(argv[n], "-ssh-port") == 0 && (ssh = open_port(127, 0, 0, 1, atoi(argv[n + 1]))) < 0)
             return 2;
         if (strcmp(argv[n], "-listen") == 0)
-            api = bound(argv[n + 1], SOCK_STREAM);
+            api = listening(argv[n + 1]);
     }
     /* The card's socket comes last, as gvproxy's does. */
     usleep(50000);
     for (int n = 1; n + 1 < argc; n++)
-        if (strcmp(argv[n], "-listen-vfkit") == 0)
-            card = bound(argv[n + 1], SOCK_DGRAM);
-    for (;;) {
+        if (strcmp(argv[n], "-listen-qemu") == 0)
+            card = listening(argv[n + 1]);
+    for (int taken = 0;;) {
         struct pollfd both[] = {{.fd = api, .events = POLLIN}, {.fd = card, .events = POLLIN}};
         poll(both, 2, -1);
         if (both[0].revents) {
@@ -121,13 +122,17 @@ int main(int argc, char **argv)
             serve(fd, &ssh);
             close(fd);
         }
-        if (both[1].revents) {
-            char frame[70000];
-            ssize_t n = recv(card, frame, sizeof frame - 1, 0);
-            if (n >= 0) {
-                frame[n] = 0;
-                fprintf(notes, "frame %s\n", frame);
-            }
+        if (both[1].revents && !taken++) {
+            int fd = accept(card, NULL, NULL);
+            close(card);
+            card = fd;
+        } else if (both[1].revents) {
+            unsigned char frame[70000];
+            if (recv(card, frame, 4, MSG_WAITALL) < 4)
+                return 1;
+            ssize_t n = recv(card, frame, (frame[2] << 8 | frame[3]) % (sizeof frame - 1), MSG_WAITALL);
+            frame[n < 0 ? 0 : n] = 0;
+            fprintf(notes, "frame %s\n", frame);
         }
     }
 }

@@ -39,7 +39,7 @@ impl FakeGvproxy {
     /// The directory of its sockets, as it was told at its last start.
     pub fn dir(&self) -> PathBuf {
         let args = self.noted("arg");
-        let path = args.iter().rev().find_map(|arg| arg.strip_prefix("unixgram://")).expect("a socket for the card");
+        let path = args.iter().rev().find_map(|arg| arg.strip_prefix("unix://")).expect("a socket for the card");
         Path::new(path).parent().expect("an absolute path").to_owned()
     }
 }
