@@ -11,6 +11,7 @@ mod parent;
 mod probe;
 mod run;
 mod streams;
+mod udp;
 
 pub use here::enter;
 

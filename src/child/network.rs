@@ -11,10 +11,10 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::gvproxy;
+use super::{gvproxy, udp};
 use crate::helper::{child_ends_within, close_others};
 use crate::plan::{Network, NetworkKind, OpenPort};
-use crate::spec::reserve;
+use crate::spec::{Protocol, reserve};
 
 /// How long a program may take until it serves.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
@@ -57,6 +57,8 @@ pub(super) enum Failure {
     /// What it does not do, or does otherwise.
     Refused(String),
     Silent,
+    /// What the guest answers over UDP does not come back.
+    OneWay,
 }
 
 impl std::fmt::Display for Failure {
@@ -72,6 +74,10 @@ impl std::fmt::Display for Failure {
                 }
             },
             Failure::Refused(what) => f.write_str(what),
+            Failure::OneWay => f.write_str(
+                "loses what the guest answers to UDP clients on this host, as those of 2023 do while this host's loopback \
+                 is hidden from the guest; use a later passt, or set host_loopback, which shows it",
+            ),
             Failure::Silent => write!(f, "did not answer within {} s and was ended", PATIENCE.as_secs()),
         }
     }
@@ -89,12 +95,20 @@ fn try_start(network: &Network, log: BorrowedFd<'_>) -> Result<Serving, Failure>
     apart(&mut command, Some(theirs.as_raw_fd()));
     let mut child = command.spawn().map_err(os("starting it"))?;
     drop(theirs);
-    match answers(&ours, &network.mac) {
-        Ok(true) => Ok(Serving { connection: ours.into(), pid: child.id(), ports }),
-        Ok(false) => {
+    let udp = ports.iter().find(|port| port.protocol == Protocol::Udp);
+    let answers = answers(&ours, &network.mac);
+    let comes_back = |port| udp::comes_back(&ours, port).map(|comes| if comes { None } else { Some(Failure::OneWay) });
+    let failure = match answers {
+        Ok(true) => udp.map_or(Ok(None), comes_back),
+        Ok(false) => Ok(Some(Failure::Silent)),
+        Err(error) => Err(error),
+    };
+    match failure {
+        Ok(None) => Ok(Serving { connection: ours.into(), pid: child.id(), ports }),
+        Ok(Some(failure)) => {
             let _ = child.kill();
             let _ = child.wait();
-            Err(Failure::Silent)
+            Err(failure)
         }
         // It has closed its end.
         Err(_) => {
@@ -116,7 +130,7 @@ pub(super) fn choose_ports(network: &Network) -> io::Result<(Vec<OpenPort>, Vec<
         reserved.push((socket, port.protocol));
     }
     // Two sockets of one UDP port would both be heard.
-    reserved.retain(|(_, protocol)| *protocol == crate::spec::Protocol::Tcp);
+    reserved.retain(|(_, protocol)| *protocol == Protocol::Tcp);
     Ok((ports, reserved.into_iter().map(|(socket, _)| socket).collect()))
 }
 
@@ -175,27 +189,34 @@ fn answers(connection: &UnixStream, mac: &str) -> io::Result<bool> {
         let question = questions.next().expect("there is no last one");
         let mut stream = connection;
         stream.write_all(&framed(&question))?;
-        connection.set_read_timeout(Some(PAUSE))?;
-        let mut length = [0; 4];
-        match stream.read(&mut length[..1]) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {
-                // A whole frame is taken out; libkrun must find the beginning of the next one.
-                connection.set_read_timeout(None)?;
-                stream.read_exact(&mut length[1..])?;
-                let length = u64::from(u32::from_be_bytes(length));
-                io::copy(&mut stream.take(length), &mut io::sink())?;
-                return Ok(true);
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => return Err(error),
+        if read_frame(connection, PAUSE)?.is_some() {
+            return Ok(true);
         }
     }
     Ok(false)
 }
 
+/// Takes a frame out whole, as libkrun must find the beginning of the next one; `None` when none comes in time.
+pub(super) fn read_frame(connection: &UnixStream, patience: Duration) -> io::Result<Option<Vec<u8>>> {
+    let (mut stream, mut length) = (connection, [0; 4]);
+    connection.set_read_timeout(Some(patience))?;
+    match stream.read(&mut length[..1]) {
+        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(_) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    }
+    connection.set_read_timeout(None)?;
+    stream.read_exact(&mut length[1..])?;
+    let mut frame = Vec::new();
+    stream.take(u32::from_be_bytes(length).into()).read_to_end(&mut frame)?;
+    Ok(Some(frame))
+}
+
 /// A frame as it travels: its length, big-endian, and itself.
-fn framed(frame: &[u8]) -> Vec<u8> {
+pub(super) fn framed(frame: &[u8]) -> Vec<u8> {
     let length = u32::try_from(frame.len()).expect("a question is short");
     [&length.to_be_bytes(), frame].concat()
 }

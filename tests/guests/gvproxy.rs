@@ -35,7 +35,7 @@ fn both_ways(stage: &Stage, fields: &Value) {
         echo.port()
     );
     let ports = json!([{"guest": 80}, {"guest": 53, "protocol": "udp"}]);
-    let mut all = json!({"nics": [card(&ports)]});
+    let mut all = json!({"root": {"dir": stage.own_root()}, "nics": [card(&ports)]});
     all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     let mut guest = Talking::launch(stage, &spec(stage, &script, all));
     for line in ["1", "nameserver 192.168.127.1", "1", "of the host", "of the host's loopback", "over UDP", "ready"] {

@@ -167,6 +167,7 @@ const NEWEST: &[Case] = cases! {
         two_guests_of_one_spec_have_a_port_each_and_nothing_is_left_of_one_that_is_killed,
         nothing_is_left_of_a_network_when_krundl_and_the_vm_are_killed,
         what_the_documentation_begins_with_runs,
+        a_passt_that_loses_answers_over_udp_is_refused,
         a_passt_without_a_way_out_says_so,
         a_card_without_a_dhcp_server_ends_the_vm_unless_it_is_optional,
     },

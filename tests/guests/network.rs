@@ -184,22 +184,24 @@ fn both_ways(stage: &Stage, fields: &Value) {
     let servers = [Server::new(HOST, "of the host\n"), Server::new("127.0.0.1", "of the host's loopback\n")];
     let [reached, hidden] = servers.each_ref().map(Server::port);
     let echo = Echo::new(HOST);
-    let script = format!(
-        "ip -4 addr show dev eth0 | grep -c 'inet 10.0.2.15/24'
-         cat /etc/resolv.conf
-         sleep 1 | nc {HOST} {reached}
-         sleep 3 | nc 10.0.2.2 {hidden} & tries=$!
-         sleep 3; kill $tries 2> /dev/null && echo hidden
-         udp ask {HOST} {} 'over UDP'
-         echo ready
-         echo of the guest | nc -l -p 80 > /dev/null
-         udp serve 53 1
-         exit 7",
-        echo.port()
-    );
     for (loopback, expected) in [(false, "hidden"), (true, "of the host's loopback")] {
+        // Debian 12's passt brings no answers over UDP out while it hides the loopback.
+        let mut ports = vec![json!({"guest": 80})];
+        ports.extend(loopback.then(|| json!({"guest": 53, "protocol": "udp"})));
+        let script = format!(
+            "ip -4 addr show dev eth0 | grep -c 'inet 10.0.2.15/24'
+             cat /etc/resolv.conf
+             sleep 1 | nc {HOST} {reached}
+             sleep 3 | nc 10.0.2.2 {hidden} & tries=$!
+             sleep 3; kill $tries 2> /dev/null && echo hidden
+             udp ask {HOST} {} 'over UDP'
+             echo ready
+             echo of the guest | nc -l -p 80 > /dev/null
+             {loopback} && udp serve 53 1
+             exit 7",
+            echo.port()
+        );
         let root = json!({"dir": stage.own_root_named(if loopback { "open" } else { "closed" })});
-        let ports = json!([{"guest": 80}, {"guest": 53, "protocol": "udp"}]);
         let mut all = json!({
             "root": root,
             "nics": [{"passt": {"ports": ports, "host_loopback": loopback}, "dns": ["192.0.2.53"]}],
@@ -211,7 +213,9 @@ fn both_ways(stage: &Stage, fields: &Value) {
         }
         let ports = guest.guest.vm.ports();
         assert_eq!(says(ports[0].host), "of the guest\n");
-        assert_eq!(echoed(ports[1].host, "into the guest"), "into the guest");
+        if loopback {
+            assert_eq!(echoed(ports[1].host, "into the guest"), "into the guest");
+        }
         assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
         assert_eq!(passts(), [0; 0], "it ends with the VM");
     }
@@ -310,6 +314,21 @@ pub fn what_the_documentation_begins_with_runs(stage: &Stage) {
     guest.hears("of the host");
     assert_eq!(says(2222), "of the guest\n");
     assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
+}
+
+/// Of 2023, as Debian 12 has it. A later one brings them out, and the guest starts.
+pub fn a_passt_that_loses_answers_over_udp_is_refused(stage: &Stage) {
+    host_network();
+    let ports = json!([{"guest": 53, "protocol": "udp"}]);
+    let spec = spec(stage, "true", json!({"nics": [{"passt": {"ports": ports}}]}));
+    let launched = krundl::launch(stage.prepare(&spec), krundl::LaunchOptions::default());
+    if fs::read_to_string("/etc/os-release").is_ok_and(|text| text.contains("VERSION_ID=\"12\"")) {
+        let error = launched.unwrap_err().to_string();
+        assert!(error.contains("loses what the guest answers to UDP clients"), "{error}");
+    } else {
+        launched.unwrap_or_else(|error| panic!("{error}")).wait().unwrap_or_else(|error| panic!("{error}"));
+    }
+    assert_eq!(passts(), [0; 0]);
 }
 
 pub fn a_passt_without_a_way_out_says_so(stage: &Stage) {

@@ -153,6 +153,19 @@ fn one_that_fails_is_an_error_with_its_own_words_and_libkrun_is_not_opened() {
 }
 
 #[test]
+fn one_that_loses_what_a_guest_answers_over_udp_is_refused() {
+    let dir = dir();
+    let passt = FakePasst::new(dir.path(), "loses");
+    let lab = running();
+    let ports = json!([{"guest": 53, "protocol": "udp"}]);
+    let text = launch(lab.prepare(card(&passt.path, ports)), options()).unwrap_err().to_string();
+    assert!(text.contains("loses what the guest answers to UDP clients") && text.contains("host_loopback"), "{text}");
+    assert_eq!(passt.notes().iter().filter(|line| line.starts_with("pid ")).count(), 1, "it is not tried again");
+    assert!(ends(passt.pid()));
+    assert_eq!(lab.stub.calls(), []);
+}
+
+#[test]
 fn one_that_is_gone_since_it_was_checked_is_an_error() {
     let dir = dir();
     let passt = FakePasst::new(dir.path(), "serves");
