@@ -1,4 +1,8 @@
 //! Real guests in the lab: to the workload's first byte, what a mount does, and to the end.
+//!
+//! Everything that is run or read there is brought into the lab's own memory first. Its other files are this machine's, over
+//! 9p, which keeps nothing of a file that nobody has open: each start of a program would read it anew, and what would be
+//! compared is how large programs are.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,14 +27,12 @@ const WORKLOAD: [&str; 3] = ["/bin/sh", "-c", "echo ready >&2"];
 const FILE_MIB: f64 = 32.0;
 const SMALL_FILES: f64 = 200.0;
 
-/// What the guests are made of.
+/// Where everything lies in the lab.
+const INSIDE: &str = "/tmp/krundl-bench";
+
+/// What the guests are made of, in a directory whose copy in the lab they find under [`INSIDE`].
 struct Parts {
-    library: PathBuf,
-    firmware: PathBuf,
-    kernel: PathBuf,
-    root: PathBuf,
-    /// The program in C.
-    boot: PathBuf,
+    dir: PathBuf,
 }
 
 /// A VM, as both are told of it.
@@ -43,63 +45,84 @@ struct Guest {
 
 impl Parts {
     fn new(bench: &Bench<'_>) -> Result<Parts> {
-        let library = bench.libkrun()?;
-        let root = bench.dir.join("guest");
-        busybox_root(bench.cache, &root)?;
-        let boot = bench.dir.join("boot");
-        bench.cc("boot.c", &boot, &[])?;
-        let firmware = firmware(bench.cache)?.join("libkrunfw.so.5");
-        Ok(Parts { library, firmware, kernel: kernel(bench.cache)?.join("vmlinux"), root, boot })
+        let parts = Parts { dir: bench.dir.join("lab") };
+        crate::cache::remove_dir(&parts.dir)?;
+        busybox_root(bench.cache, &parts.dir.join("root"))?;
+        bench.cc("boot.c", &parts.dir.join("boot"), &[])?;
+        let files = [
+            bench.libkrun()?,
+            firmware(bench.cache)?.join("libkrunfw.so.5"),
+            kernel(bench.cache)?.join("vmlinux"),
+            bench.program("pairs")?,
+            bench.program("terminate")?,
+        ];
+        for file in files {
+            let to = parts.dir.join(file.file_name().context("a file without a name")?);
+            fs::copy(&file, to).with_context(|| format!("could not copy {}", file.display()))?;
+        }
+        // As packages have them.
+        for program in ["krundl", "krundl-vmm"] {
+            let mut strip = Command::new("strip");
+            project::run(strip.arg("-o").arg(parts.dir.join(program)).arg(bench.program(program)?))?;
+        }
+        Ok(parts)
     }
 
-    fn guest(&self, own_kernel: bool, disk: Option<&Path>) -> Guest {
+    /// A part's place in the lab.
+    fn inside(name: &str) -> PathBuf {
+        Path::new(INSIDE).join(name)
+    }
+
+    fn guest(own_kernel: bool, on_disk: bool) -> Guest {
         let mut options: Vec<OsString> = Vec::new();
         let mut spec = json!({"vcpus": 1, "memory_mib": 512});
         if own_kernel {
-            options.extend(["-k".into(), self.kernel.clone().into()]);
-            spec["kernel"] = json!({"path": self.kernel});
+            options.extend(["-k".into(), Self::inside("vmlinux").into()]);
+            spec["kernel"] = json!({"path": Self::inside("vmlinux")});
         }
-        match disk {
-            Some(disk) => {
-                options.extend(["-d".into(), disk.into()]);
-                spec["root"] = json!({"disk": {"fstype": "ext4"}});
-                spec["disks"] = json!([{"path": disk}]);
-            }
-            None => {
-                options.extend(["-r".into(), self.root.clone().into()]);
-                spec["root"] = json!({"dir": self.root});
-            }
+        if on_disk {
+            let disk = Self::inside("root.img");
+            options.extend(["-d".into(), disk.clone().into()]);
+            spec["root"] = json!({"disk": {"fstype": "ext4"}});
+            spec["disks"] = json!([{"path": disk}]);
+        } else {
+            let root = Self::inside("root");
+            options.extend(["-r".into(), root.clone().into()]);
+            spec["root"] = json!({"dir": root});
         }
         Guest { options, spec }
     }
 
     /// The two commands, for `pairs`.
-    fn commands(&self, bench: &Bench<'_>, guest: &Guest, c: &[&str], ours: &[&str]) -> Result<Vec<OsString>> {
-        let mut all: Vec<OsString> = vec![self.boot.clone().into()];
+    fn commands(&self, guest: &Guest, c: &[&str], ours: &[&str]) -> Result<Vec<OsString>> {
+        let library = Self::inside("libkrun.so.1");
+        let mut all: Vec<OsString> = vec![Self::inside("boot").into()];
         all.extend(guest.options.iter().cloned());
-        all.extend([self.library.clone().into(), self.firmware.clone().into()]);
+        all.extend([library.clone().into(), Self::inside("libkrunfw.so.5").into()]);
         all.extend(c.iter().map(OsString::from));
         let mut spec = guest.spec.clone();
         spec["exec"] = json!({"path": ours[0], "args": ours[1..]});
-        let spec = write_spec(bench, &spec)?;
-        all.extend(["--".into(), bench.program("krundl")?.into(), "run".into(), "--library".into()]);
-        all.extend([self.library.clone().into(), "--spec".into(), spec.into()]);
+        let spec = self.write_spec(&spec)?;
+        all.extend(["--".into(), Self::inside("krundl").into(), "run".into(), "--library".into()]);
+        all.extend([library.into(), "--spec".into(), spec.into()]);
         Ok(all)
+    }
+
+    /// A description, by its place in the lab.
+    fn write_spec(&self, spec: &Value) -> Result<PathBuf> {
+        let path = self.dir.join("spec.json");
+        fs::write(&path, spec.to_string()).with_context(|| format!("could not write {}", path.display()))?;
+        Ok(Self::inside("spec.json"))
     }
 }
 
-/// A description where the lab sees it.
-fn write_spec(bench: &Bench<'_>, spec: &Value) -> Result<PathBuf> {
-    let path = bench.dir.join("spec.json");
-    fs::write(&path, spec.to_string()).with_context(|| format!("could not write {}", path.display()))?;
-    Ok(path)
-}
-
 /// Runs a program that measures in the lab, about `guests` guests, and reads its lines of numbers.
-fn in_the_lab(bench: &Bench<'_>, command: &[OsString], guests: usize) -> Result<Vec<Vec<f64>>> {
-    let programs = bench.dir.parent().context("the programs lie nowhere")?;
-    let lab = Lab::new(bench.cache).read(programs).write(&bench.dir).capture(true);
-    let result = lab.timeout(Duration::from_secs(180 + 30 * guests as u64)).run(command)?;
+fn in_the_lab(bench: &Bench<'_>, parts: &Parts, command: &[OsString], guests: usize) -> Result<Vec<Vec<f64>>> {
+    let lab = Lab::new(bench.cache).read(&parts.dir).capture(true);
+    let bring = format!("cp -a \"$0\" {INSIDE} && exec \"$@\"");
+    let mut all: Vec<OsString> = vec!["/bin/sh".into(), "-c".into(), bring.into(), parts.dir.clone().into()];
+    all.extend(command.iter().cloned());
+    let result = lab.timeout(Duration::from_secs(180 + 30 * guests as u64)).run(&all)?;
     let said = String::from_utf8_lossy(&result.stderr);
     match result.outcome {
         Ok(0) => {}
@@ -131,19 +154,18 @@ fn row(name: String, pairs: &Pairs, shown: impl Fn(f64) -> String, limit: Option
 /// From the command to the first byte, for each kind of root and kernel.
 pub(super) fn boot(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let parts = Parts::new(bench)?;
-    let disk = bench.dir.join("root.img");
-    ext4(&parts.root, &disk)?;
+    ext4(&parts.dir.join("root"), &parts.dir.join("root.img"))?;
     let mut rows = Vec::new();
-    for (root, disk) in [("a directory", None), ("a disk", Some(&*disk))] {
+    for (root, on_disk) in [("a directory", false), ("a disk", true)] {
         for (kernel, own) in [("libkrunfw's kernel", false), ("our kernel", true)] {
             // The first is what the limit is about.
             let first = rows.is_empty();
             let count = bench.selection.pairs(if first { 15 } else { 10 });
             let mut command: Vec<OsString> =
-                vec![bench.program("pairs")?.into(), "first-byte".into(), count.to_string().into()];
-            command.extend(parts.commands(bench, &parts.guest(own, disk), &WORKLOAD, &WORKLOAD)?);
+                vec![Parts::inside("pairs").into(), "first-byte".into(), count.to_string().into()];
+            command.extend(parts.commands(&Parts::guest(own, on_disk), &WORKLOAD, &WORKLOAD)?);
             eprintln!("{count} pairs of boots in the lab, about 10 s each ...");
-            let lines = in_the_lab(bench, &command, 2 * count)?;
+            let lines = in_the_lab(bench, &parts, &command, 2 * count)?;
             let pairs = Pairs(lines.iter().map(|line| (line[0], line[1])).collect());
             let name = format!("krundl run to the workload's first byte, in the lab: {root}, {kernel}");
             rows.push(row(name, &pairs, milliseconds, first.then_some(1.05)));
@@ -155,24 +177,23 @@ pub(super) fn boot(bench: &Bench<'_>) -> Result<Vec<Row>> {
 /// What a mount does, without and with a DAX window.
 pub(super) fn mount(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let parts = Parts::new(bench)?;
-    bench.cc("share.c", &parts.root.join("bin/share"), &["-static"])?;
-    let dir = bench.dir.join("share");
+    bench.cc("share.c", &parts.dir.join("root/bin/share"), &["-static"])?;
+    let (dir, inside) = (parts.dir.join("share"), Parts::inside("share"));
     fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
     fs::write(dir.join("data"), vec![b'x'; 32 << 20]).context("could not write what the guests read")?;
     let throughput = |nanoseconds: f64| format!("{:.0} MiB/s", FILE_MIB / (nanoseconds / 1e9));
     let rate = |nanoseconds: f64| format!("{:.0} /s", SMALL_FILES / (nanoseconds / 1e9));
     let mut rows = Vec::new();
     for (window, options, words) in [(0, "", "without DAX"), (128, "dax=always", "with DAX")] {
-        let mut guest = parts.guest(false, None);
-        guest.options.extend(["-s".into(), dir.clone().into(), "-w".into(), window.to_string().into()]);
-        guest.spec["mounts"] = json!([{"host": dir, "dax_mib": window}]);
+        let mut guest = Parts::guest(false, false);
+        guest.options.extend(["-s".into(), inside.clone().into(), "-w".into(), window.to_string().into()]);
+        guest.spec["mounts"] = json!([{"host": inside, "dax_mib": window}]);
         let count = bench.selection.pairs(10);
-        let mut command: Vec<OsString> =
-            vec![bench.program("pairs")?.into(), "output".into(), count.to_string().into()];
+        let mut command: Vec<OsString> = vec![Parts::inside("pairs").into(), "output".into(), count.to_string().into()];
         let (c, ours) = (["/bin/share", "/workspace", options], ["/bin/share", "/workspace"]);
-        command.extend(parts.commands(bench, &guest, &c, &ours)?);
+        command.extend(parts.commands(&guest, &c, &ours)?);
         eprintln!("{count} pairs of guests with a mount in the lab, about 20 s each ...");
-        let lines = in_the_lab(bench, &command, 2 * count)?;
+        let lines = in_the_lab(bench, &parts, &command, 2 * count)?;
         let part = |n: usize| Pairs(lines.iter().map(|line| (line[n], line[n + line.len() / 2])).collect());
         rows.push(row(format!("a mount {words}: 32 MiB read for the first time"), &part(0), throughput, None));
         rows.push(row(format!("a mount {words}: read again"), &part(1), throughput, None));
@@ -187,14 +208,19 @@ pub(super) fn terminate(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let parts = Parts::new(bench)?;
     let mut rows = Vec::new();
     for (kernel, own) in [("libkrunfw's kernel", false), ("our kernel", true)] {
-        let mut spec = parts.guest(own, None).spec;
+        let mut spec = Parts::guest(own, false).spec;
         spec["exec"] = json!({"path": "/bin/sleep", "args": ["1000"]});
-        let spec = write_spec(bench, &spec)?;
+        let spec = parts.write_spec(&spec)?;
         let count = bench.selection.pairs(10);
-        let mut command: Vec<OsString> = vec![bench.program("terminate")?.into(), count.to_string().into()];
-        command.extend([parts.library.clone().into(), bench.program("krundl-vmm")?.into(), spec.into()]);
+        let command: Vec<OsString> = vec![
+            Parts::inside("terminate").into(),
+            count.to_string().into(),
+            Parts::inside("libkrun.so.1").into(),
+            Parts::inside("krundl-vmm").into(),
+            spec.into(),
+        ];
         eprintln!("{count} times two ends in the lab, about 12 s each ...");
-        let lines = in_the_lab(bench, &command, 2 * count)?;
+        let lines = in_the_lab(bench, &parts, &command, 2 * count)?;
         for (n, way) in ["terminate, which asks the workload", "kill"].into_iter().enumerate() {
             let times: Vec<f64> = lines.iter().map(|line| line[n]).collect();
             eprintln!("{way}, {kernel}: {}", times.iter().map(|t| milliseconds(*t)).collect::<Vec<_>>().join(", "));
