@@ -75,7 +75,13 @@ fn try_run(args: RunArgs) -> Result<i32, Failure> {
         parsed.spec.control = Some(Control::Socket(name.socket()));
         parsed.problems.retain(|problem| !problem.field.starts_with("control"));
     }
-    let probed = probe_isolated(&probe)?;
+    let probed = match probe_isolated(&probe) {
+        // What the command line says wrong is wrong with any libkrun.
+        Err(error) if !parsed.problems.is_empty() => {
+            return Err(format!("{}\nBesides, {error}", Error::refused(parsed.problems)).into());
+        }
+        probed => probed?,
+    };
     let prepared = prepare_parsed(&parsed, &probed.capabilities)?;
     let left_open: Vec<bool> =
         prepared.plan.networks.iter().flat_map(|network| &network.ports).map(|port| port.host == 0).collect();

@@ -100,6 +100,16 @@ fn failures_of_krundls_own_are_one_message_and_125() {
 }
 
 #[test]
+fn what_the_command_line_says_wrong_is_told_without_a_libkrun_too() {
+    let mut command = krundl(&["run", "--library", "/not/there/libkrun.so.1", "--net", "bogus", "/", "--", "true"]);
+    let told = said(&mut command);
+    assert_eq!(told.status, 125);
+    assert!(told.err.contains("\n  --net bogus: "), "{}", told.err);
+    assert!(told.err.contains("\nBesides, ") && told.err.contains("/not/there/libkrun.so.1"), "{}", told.err);
+    assert_eq!(told.err.matches("krundl: ").count(), 1, "{}", told.err);
+}
+
+#[test]
 fn a_helper_that_is_none_is_named() {
     let lab = Lab::new(&Stub::new("1.19.7").start(up("exit 0\n")));
     for helper in ["/bin/true", "/not/there"] {

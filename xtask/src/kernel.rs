@@ -31,11 +31,37 @@ const HEADER: (&str, &str) = ("/usr/include/gelf.h", "libelf-dev");
 
 /// The directory that holds `vmlinux`, `config` and `SHA256SUMS`, built if the cache lacks it.
 pub fn kernel(cache: &Cache) -> Result<PathBuf> {
+    of(cache, arch())
+}
+
+/// The same for a processor's architecture, as Linux names it: `x86_64` or `arm64`; for arm64 with `Image`. Another one's
+/// takes a cross compiler.
+pub fn of(cache: &Cache, arch: &str) -> Result<PathBuf> {
     // Before anything is fetched.
     install_what_is_missing()?;
     let source = Source::of_debian(cache)?;
-    let inputs = fingerprint(source.inputs()?.iter().map(Vec::as_slice));
-    cache.entry(&format!("kernel/{}-{inputs}", source.release), |dir| source.build(dir))
+    let inputs = fingerprint(source.inputs(&compiler(arch))?.iter().map(Vec::as_slice));
+    let foreign = if arch == self::arch() { String::new() } else { format!("-{arch}") };
+    cache.entry(&format!("kernel/{}{foreign}-{inputs}", source.release), |dir| source.build(arch, dir))
+}
+
+/// This machine's.
+fn arch() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
+}
+
+/// What stands before the names of the compiler and its kin.
+fn cross(arch: &str) -> &'static str {
+    match arch {
+        _ if arch == self::arch() => "",
+        "arm64" => "aarch64-linux-gnu-",
+        _ => "x86_64-linux-gnu-",
+    }
+}
+
+fn compiler(arch: &str) -> String {
+    let cross = cross(arch);
+    if cross.is_empty() { "cc".to_owned() } else { format!("{cross}gcc") }
 }
 
 /// Builds the kernel again, elsewhere, and compares: the same inputs must come to the same bytes.
@@ -47,7 +73,7 @@ pub fn same_again(cache: &Cache) -> Result<()> {
     let again = cache.root().join("kernel/again/at another place");
     crate::cache::remove_dir(&again)?;
     fs::create_dir_all(&again)?;
-    Source::of_debian(cache)?.build(&again)?;
+    Source::of_debian(cache)?.build(arch(), &again)?;
     let sums = |dir: &Path| {
         let file = dir.join("SHA256SUMS");
         fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))
@@ -117,22 +143,27 @@ impl Source {
     }
 
     /// Everything that the result depends on.
-    fn inputs(&self) -> Result<Vec<Vec<u8>>> {
+    fn inputs(&self, compiler: &str) -> Result<Vec<Vec<u8>>> {
         let read = |path: &Path| fs::read(path).with_context(|| format!("could not read {}", path.display()));
         let mut inputs = vec![read(&self.changelog)?, read(&script())?];
         for fragment in fragments()? {
             inputs.push(read(&fragment)?);
         }
         install_what_is_missing()?;
-        inputs.push(output(Command::new("cc").arg("--version"))?);
+        inputs.push(output(Command::new(compiler).arg("--version"))?);
         Ok(inputs)
     }
 
-    fn build(&self, dir: &Path) -> Result<()> {
+    fn build(&self, arch: &str, dir: &Path) -> Result<()> {
         install_what_is_missing()?;
-        eprintln!("building Linux {} for guests (about 6 minutes, once) ...", self.release);
+        eprintln!("building Linux {} for guests on {arch} (about 6 minutes, once) ...", self.release);
         let started = Instant::now();
-        output(Command::new("nice").arg(script()).arg("--debian").arg(&self.tarball).arg(dir))?;
+        let mut build = Command::new("nice");
+        build.arg(script()).args(["--arch", arch, "--debian"]).arg(&self.tarball).arg(dir);
+        if !cross(arch).is_empty() {
+            build.env("CROSS_COMPILE", cross(arch));
+        }
+        output(&mut build)?;
         eprintln!("built in {} s", started.elapsed().as_secs());
         Ok(())
     }

@@ -8,7 +8,8 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("krundl's tasks need Linux: they build Linux libraries and emulate a Linux machine");
 
-pub mod bare;
+pub mod arm64;
+mod bare;
 pub mod bench;
 pub mod cache;
 pub mod command;
@@ -37,6 +38,6 @@ pub mod tools;
 pub use cache::Cache;
 pub use firmware::firmware;
 pub use guest_root::busybox_root;
-pub use kernel::kernel;
+pub use kernel::{kernel, of as kernel_of};
 pub use lab::Lab;
 pub use libkrun::libkrun;

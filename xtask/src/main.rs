@@ -38,6 +38,9 @@ enum Task {
         /// Only the C ABI: C, C++ and Go
         #[arg(long)]
         ffi: bool,
+        /// Only the kernels of our own: built again to the same bytes, and the one for arm64 on an emulated machine
+        #[arg(long, conflicts_with_all = ["guests", "python", "ffi", "smolvm", "packaging"])]
+        kernels: bool,
         /// Only what is packed, and of that only the parts with this in their names: crate, distributions, fresh,
         /// cargo-c, wheels
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "",
@@ -107,7 +110,11 @@ enum Task {
     /// Fetch libkrunfw, the guest kernel, and print the directory that holds it
     Firmware,
     /// Build a guest's kernel of our own from Debian's source of Linux and print the directory that holds it
-    Kernel,
+    Kernel {
+        /// For this processor: x86_64 or arm64; another than this machine's takes a cross compiler
+        #[arg(long, value_parser = ["x86_64", "arm64"])]
+        arch: Option<String>,
+    },
     /// Run a command on an emulated machine whose /dev/kvm can run guests; exits with the command's status, with 124 if
     /// the lab did not come to an end, and with 125 if it could not be set up
     Lab(LabArguments),
@@ -168,8 +175,8 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
-        Task::Test { full, guests, python, ffi, packaging, smolvm } => {
-            let selection = xtask::test::Selection { full, guests, python, ffi, packaging, smolvm };
+        Task::Test { full, guests, python, ffi, kernels, packaging, smolvm } => {
+            let selection = xtask::test::Selection { full, guests, python, ffi, kernels, packaging, smolvm };
             xtask::test::test(&cache, &selection)?;
         }
         Task::Bench { quick, write, filter } => {
@@ -194,7 +201,10 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Generate { check } => xtask::generate::generate(check)?,
         Task::Firmware => println!("{}", xtask::firmware(&cache)?.display()),
-        Task::Kernel => println!("{}", xtask::kernel(&cache)?.display()),
+        Task::Kernel { arch } => {
+            let built = arch.map_or_else(|| xtask::kernel(&cache), |arch| xtask::kernel_of(&cache, &arch))?;
+            println!("{}", built.display());
+        }
         Task::Lab(arguments) => {
             // The command has every other status to itself.
             let status = run_lab(&cache, arguments).unwrap_or_else(|error| {

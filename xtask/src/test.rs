@@ -54,6 +54,8 @@ pub struct Selection {
     pub ffi: bool,
     /// Only what is packed, and of that only the parts with this in their names.
     pub packaging: Option<String>,
+    /// Only the kernels of our own: the same bytes again, and the one for arm64.
+    pub kernels: bool,
     /// Only SmolVM with krundl behind its libkrun backend.
     pub smolvm: bool,
 }
@@ -72,6 +74,11 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     if let Some(filter) = &selection.packaging {
         packages(cache, filter, selection.full)?;
         eprintln!("\n==> the packages passed in {} s", started.elapsed().as_secs());
+        return Ok(());
+    }
+    if selection.kernels {
+        kernels(cache)?;
+        eprintln!("\n==> the kernels passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
     if selection.python {
@@ -99,13 +106,20 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         real_libraries(cache, selection.full)?;
     }
     if selection.full && selection.guests.is_none() {
-        step("the kernel again, from nothing (about 6 minutes)");
-        kernel::same_again(cache)?;
+        kernels(cache)?;
     }
     guests(cache, selection, &skips)?;
     skips.judge()?;
     eprintln!("\n==> all tests passed in {} s", started.elapsed().as_secs());
     Ok(())
+}
+
+/// What is the same for every release of libkrun, and takes long.
+fn kernels(cache: &Cache) -> Result<()> {
+    step("the kernel again, from nothing (about 6 minutes)");
+    kernel::same_again(cache)?;
+    step("the kernel for arm64, and an emulated machine with it (about 8 minutes the first time)");
+    crate::arm64::test(cache)
 }
 
 /// What is packed, as its users get it; of that only the parts with this in their names.

@@ -15,7 +15,7 @@
 //! Nothing is left behind: the machine has no files of its own, and the kernel ends it with this process.
 
 mod attempt;
-mod cpio;
+pub(crate) mod cpio;
 pub mod inside;
 mod machine;
 mod modules;
