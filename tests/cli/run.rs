@@ -99,6 +99,23 @@ fn failures_of_krundls_own_are_one_message_and_125() {
     }
 }
 
+/// As a shell does that finds krundl in PATH, in a directory that has other files of these names.
+#[test]
+fn a_helper_in_the_current_directory_is_not_run() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let lab = Lab::new(&Stub::new("1.19.7").start(up("exit 0\n")));
+    let here = TempDir::new().unwrap();
+    for name in ["krundl", "krundl-vmm"] {
+        let file = here.path().join(name);
+        fs::write(&file, "#!/bin/sh\ntouch was-run\n").unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let told = said(lab.command(&[]).arg0("krundl").current_dir(here.path()));
+    assert_eq!((told.status, told.err.as_str()), (0, ""));
+    assert!(!here.path().join("was-run").exists());
+}
+
 #[test]
 fn what_the_command_line_says_wrong_is_told_without_a_libkrun_too() {
     let mut command = krundl(&["run", "--library", "/not/there/libkrun.so.1", "--net", "bogus", "/", "--", "true"]);
