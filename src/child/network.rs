@@ -76,7 +76,7 @@ impl std::fmt::Display for Failure {
             Failure::Refused(what) => f.write_str(what),
             Failure::OneWay => f.write_str(
                 "loses what the guest answers to UDP clients on this host, as those of 2023 do while this host's loopback \
-                 is hidden from the guest; use a later passt, or set host_loopback, which shows it",
+                 is hidden from the guest; use a later passt, or gvproxy, or set host_loopback, which shows it",
             ),
             Failure::Silent => write!(f, "did not answer within {} s and was ended", PATIENCE.as_secs()),
         }

@@ -274,7 +274,8 @@ pub struct RunArgs {
     #[arg(long = "disk", value_name = "PATH[:FORMAT][:ro]", value_parser = clap::builder::OsStringValueParser::new())]
     pub disks: Vec<OsString>,
     /// The guest's network: a card with a passt or gvproxy that is started for it; one on the socket of a passt or gvproxy that
-    /// runs; one on a tap interface; libkrun's TSI, which is there without any of them; none. May be repeated
+    /// runs (gvproxy=SOCKET is its -listen-vfkit; its -listen-qemu is as passt's); one on a tap interface; libkrun's TSI, which
+    /// is there without any of them; none. May be repeated
     #[arg(long = "net", value_name = NET, value_parser = clap::builder::OsStringValueParser::new())]
     pub nets: Vec<OsString>,
     /// Open a port of the guest on the host; may be repeated. With --net passt or gvproxy on ADDR, 127.0.0.1 where left out,
