@@ -1,4 +1,4 @@
-"""Builds the wheel and the sdist: maturin's own hooks, and the programs that belong into the wheel.
+"""Builds the wheel and the sdist: maturin's own hooks, and the programs and licences that belong into the wheel.
 
 `krundl-vmm` and `krundl` are Rust programs of the same crate as the module. They are built first and put where maturin
 finds a wheel's scripts, so that pip installs them into the `bin` of its environment, where the module looks for them.
@@ -24,6 +24,9 @@ PROGRAMS = ("krundl", "krundl-vmm")
 ROOT = Path(__file__).resolve().parents[2]
 BESIDE_THE_MODULE = ROOT / "python/krundl/krundl-vmm"
 SCRIPTS = ROOT / "target/python/krundl.data/scripts"
+# pyproject.toml names it among the licences.
+THIRD_PARTY = ROOT / "python/third-party.txt"
+LICENSES = ("LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE")
 
 Settings = Optional[dict[str, Any]]
 
@@ -33,32 +36,36 @@ get_requires_for_build_editable = maturin.get_requires_for_build_editable
 
 
 def build_sdist(directory: str, settings: Settings = None) -> str:
-    with_programs_directory()
+    with_what_maturin_takes()
     return str(maturin.build_sdist(directory, settings))
 
 
 def build_wheel(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
-    return str(maturin.build_wheel(directory, with_tag(settings, build_programs()), metadata))
+    programs = build_programs()
+    with_what_maturin_takes()
+    return str(maturin.build_wheel(directory, with_tag(settings, programs), metadata))
 
 
 def build_editable(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
     # Where a module that is used in place finds it: the environment's `bin` may be anywhere from there.
     programs = build_programs(EDITABLE_PROFILE)
     shutil.copy2(programs[PROGRAMS.index("krundl-vmm")], BESIDE_THE_MODULE)
+    with_what_maturin_takes()
     return str(maturin.build_editable(directory, settings, metadata))
 
 
 def prepare_metadata_for_build_wheel(directory: str, settings: Settings = None) -> str:
-    with_programs_directory()
+    with_what_maturin_takes()
     return str(maturin.prepare_metadata_for_build_wheel(directory, settings))
 
 
 prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
 
 
-def with_programs_directory() -> None:
-    """maturin wants the directory to be there, whatever it is asked for."""
+def with_what_maturin_takes() -> None:
+    """maturin wants the programs' directory and the licences to be there, whatever it is asked for."""
     SCRIPTS.mkdir(parents=True, exist_ok=True)
+    THIRD_PARTY.write_text(third_party(), encoding="utf-8")
 
 
 def build_programs(profile: str = PROFILE) -> list[Path]:
@@ -72,8 +79,37 @@ def build_programs(profile: str = PROFILE) -> list[Path]:
         if message.get("executable"):
             found[message["target"]["name"]] = message["executable"]
     shutil.rmtree(SCRIPTS, ignore_errors=True)
-    with_programs_directory()
+    SCRIPTS.mkdir(parents=True)
     return [Path(shutil.copy2(found[name], SCRIPTS / name)) for name in PROGRAMS]
+
+
+def third_party() -> str:
+    """The crates that the module and the programs hold, and their licences, which say that they want to be passed on.
+
+    The text is the one that xtask/src/package/third_party.rs makes, which is not in the sdist; a test compares them.
+    """
+    tree = ["cargo", "tree", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package", "krundl"]
+    linked = {tuple(line.split(" ")[:2]) for line in said([*tree, "--features", "python"]).splitlines()}
+    host = next(line[6:] for line in said(["rustc", "-vV"]).splitlines() if line.startswith("host: "))
+    metadata = ["cargo", "metadata", "--format-version=1", "--filter-platform", host, "--features", "python"]
+    packages = [one for one in json.loads(said(metadata))["packages"] if (one["name"], f"v{one['version']}") in linked]
+    text = "krundl's module and programs hold these crates, linked statically:\n\n"
+    licenses: dict[str, list[str]] = {}
+    for one in sorted(packages, key=lambda one: (one["name"], one["version"])):
+        if one["name"] == "krundl":
+            continue
+        text += f"{one['name']} {one['version']}: {one['license'] or ''}\n"
+        for file in sorted(Path(one["manifest_path"]).parent.iterdir()):
+            if file.is_file() and file.name.upper().startswith(LICENSES):
+                lines = file.read_bytes().decode().split("\n")
+                licenses.setdefault("\n".join(line.rstrip() for line in lines).strip("\n"), []).append(one["name"])
+    for words, names in sorted(licenses.items()):
+        text += f"\n{'=' * 79}\n{', '.join(names)}\n\n{words}\n"
+    return text
+
+
+def said(command: list[str]) -> str:
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout.decode()
 
 
 def with_tag(settings: Settings, programs: list[Path]) -> Settings:

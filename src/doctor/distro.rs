@@ -147,7 +147,11 @@ impl Distribution {
             Package::Libkrun => ("libkrun", format!("cargo xtask libkrun --release {NEWEST}")),
             _ => ("libkrunfw", "cargo xtask firmware".to_owned()),
         };
-        Remedy::words(format!("{who} no package of {what}: build it, in a checkout of krundl"))
+        let python = match package {
+            Package::Libkrun => "for Python on x86-64, pip install 'krundl[bundled]' brings it (docs/python.md); else ",
+            _ => "",
+        };
+        Remedy::words(format!("{who} no package of {what}: {python}build it, in a checkout of krundl"))
             .command(format!("{sudo}mkdir -p /usr/local/lib"))
             .command(format!("{sudo}cp -P \"$({task})\"/{what}.so* /usr/local/lib/"))
     }

@@ -42,7 +42,7 @@ enum Task {
         #[arg(long, conflicts_with_all = ["guests", "python", "ffi", "smolvm", "packaging"])]
         kernels: bool,
         /// Only what is packed, and of that only the parts with this in their names: crate, distributions, fresh,
-        /// cargo-c, wheels
+        /// cargo-c, semver, wheels
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "",
               conflicts_with_all = ["guests", "python", "ffi", "smolvm"])]
         packaging: Option<String>,

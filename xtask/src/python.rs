@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::command::{output, with_retries};
-use crate::package::readme;
+use crate::package::{readme, third_party};
 use crate::project::{self, run};
 use crate::{Cache, Lab, busybox_root, debian, firmware, libkrun};
 
@@ -152,7 +152,7 @@ impl Package {
         entries.find(|path| path.is_dir()).context("the sdist holds nothing")
     }
 
-    /// Its size, and whether it runs where its name says.
+    /// Its size, whether it runs where its name says, and the licences of what it holds.
     fn check(&self, wheel: &Path) -> Result<()> {
         let size = std::fs::metadata(wheel)?.len();
         eprintln!("{}: {size} bytes", wheel.file_name().unwrap_or_default().display());
@@ -165,6 +165,17 @@ impl Package {
         let named = wheel.file_stem().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with(tag));
         if !tag.starts_with("manylinux_2_") || !named {
             bail!("{} is not what auditwheel makes of it: {shown}", wheel.display());
+        }
+        let script = "import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1])\n\
+                      for file in wheel.namelist():\n    \
+                      if file.endswith('.dist-info/licenses/python/third-party.txt'):\n        \
+                      sys.stdout.buffer.write(wheel.read(file))\n";
+        let found = output(self.tool(&["-c", script]).arg(wheel))?;
+        let wanted = third_party::notice("krundl's module and programs hold", &third_party::crates("default,python")?)?;
+        if found != wanted.as_bytes() {
+            let found = String::from_utf8_lossy(&found);
+            let other = wanted.lines().zip(found.lines()).find(|(wanted, found)| wanted != found);
+            bail!("the wheel's third-party.txt is not what is linked; the first difference: {other:?}");
         }
         Ok(())
     }

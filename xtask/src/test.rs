@@ -124,7 +124,7 @@ fn kernels(cache: &Cache) -> Result<()> {
 
 /// What is packed, as its users get it; of that only the parts with this in their names.
 fn packages(cache: &Cache, filter: &str, full: bool) -> Result<()> {
-    use crate::package::{cargo_c, crates, fresh, test, wheels};
+    use crate::package::{cargo_c, crates, fresh, semver, test, wheels};
     let is_wanted = |name: &str| name.contains(filter);
     if is_wanted("crate") {
         step("the crate (2 minutes)");
@@ -140,11 +140,15 @@ fn packages(cache: &Cache, filter: &str, full: bool) -> Result<()> {
         fresh::test(cache)?;
     }
     if is_wanted("cargo-c") && (full || !filter.is_empty()) {
-        step("cargo cinstall (10 minutes the first time)");
+        step("cargo cinstall (3 minutes, and 12 more the first time)");
         cargo_c::test(cache)?;
     }
+    if is_wanted("semver") && (full || !filter.is_empty()) {
+        step("the API for Rust beside the one that is kept (about 10 minutes the first time, then seconds)");
+        semver::test(cache)?;
+    }
     if is_wanted("wheels") && (full || !filter.is_empty()) {
-        step("wheels with libkrun and a kernel, and a guest with them");
+        step("wheels with libkrun and a kernel, and a guest with them (about 6 minutes)");
         wheels::test(cache)?;
     }
     Ok(())

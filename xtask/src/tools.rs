@@ -25,6 +25,8 @@ pub const C: Tool = Tool { name: "cargo-c", version: "0.10.24+cargo-0.98.0", pro
 pub const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", program: "cargo-deny" };
 /// Makes RPM packages.
 pub const RPM: Tool = Tool { name: "cargo-generate-rpm", version: "0.21.1", program: "cargo-generate-rpm" };
+/// Compares two APIs for Rust.
+pub const SEMVER: Tool = Tool { name: "cargo-semver-checks", version: "0.51.0", program: "cargo-semver-checks" };
 
 impl Tool {
     /// The tool's program, built if the cache lacks it.
@@ -41,6 +43,8 @@ impl Tool {
             command.args(["--version", &format!("={version}"), "--root"]).arg(dir);
             // It runs for seconds, so it is not worth minutes of optimising; its compression alone must not crawl.
             command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+            // Some have their own mind of that for the crates that they depend on.
+            command.args(["--config", "profile.dev.package.'*'.opt-level=1"]);
             // In a directory of its own, which cargo removes.
             command.env_remove("CARGO_TARGET_DIR").current_dir(dir);
             with_retries(&format!("building {name}"), || output(&mut command)).map(drop)

@@ -18,7 +18,7 @@ pub fn test(cache: &Cache) -> Result<()> {
     let tool = tools::C.program(cache)?;
     let tree = empty("cargo-c")?;
     let mut command = Command::new(tool);
-    command.args(["cinstall", "--quiet", "--locked", "--no-default-features", "--release", "--manifest-path"]);
+    command.args(["cinstall", "--locked", "--no-default-features", "--release", "--manifest-path"]);
     command
         .arg(project::root().join("Cargo.toml"))
         .args(["--prefix", "/usr", "--libdir", "lib", "--destdir"])
@@ -34,6 +34,7 @@ pub fn test(cache: &Cache) -> Result<()> {
     for file in ["lib/libkrundl.so.1.0.1", "lib/libkrundl.so.1", "lib/libkrundl.a", "include/krundl.h"] {
         ensure!(usr.join(file).exists(), "cargo cinstall makes no {file}");
     }
+    ensure!(!usr.join("bin").exists(), "cargo cinstall brings programs, which docs/packaging.md denies");
     let flags = Command::new("pkg-config")
         .args(["--cflags", "--libs", "krundl"])
         .env("PKG_CONFIG_PATH", usr.join("lib/pkgconfig"))

@@ -6,6 +6,7 @@ mod deb;
 pub mod fresh;
 pub(crate) mod readme;
 mod rpm;
+pub mod semver;
 pub mod test;
 pub mod third_party;
 pub mod wheels;

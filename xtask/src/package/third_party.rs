@@ -37,39 +37,33 @@ pub fn crates(features: &str) -> Result<Vec<Crate>> {
 /// # Errors
 /// cargo does not say.
 pub fn crates_of(manifest: &Path, name: &str, features: &str) -> Result<Vec<Crate>> {
-    let host = host()?;
-    let mut command = project::cargo(["metadata", "--format-version=1", "--locked", "--filter-platform", &host]);
-    command.args(["--features", features, "--manifest-path"]).arg(manifest);
-    let metadata: Value = serde_json::from_slice(&output(&mut command)?)?;
-    let nodes = metadata["resolve"]["nodes"].as_array().context("cargo resolves nothing")?;
-    let nodes: BTreeMap<&str, &Value> = nodes.iter().filter_map(|node| Some((node["id"].as_str()?, node))).collect();
+    let features = ["--locked", "--features", features, "--manifest-path"];
+    // The tree alone knows what these features take: the metadata have those that other members of the workspace ask for.
+    let mut tree =
+        project::cargo(["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package", name]);
+    let tree = output(tree.args(features).arg(manifest))?;
+    let tree = String::from_utf8_lossy(&tree);
+    let linked: BTreeSet<(&str, &str)> =
+        tree.lines().filter_map(|line| line.split_once(" v")).map(|(name, rest)| (name, word(rest))).collect();
+    let mut command = project::cargo(["metadata", "--format-version=1", "--filter-platform", &host()?]);
+    let metadata: Value = serde_json::from_slice(&output(command.args(features).arg(manifest))?)?;
     let packages = metadata["packages"].as_array().context("cargo names no packages")?;
-    let own = packages.iter().find(|package| package["name"] == name);
-    let own = own.with_context(|| format!("{name} is not among its packages"))?;
-    let mut found = BTreeSet::new();
-    let mut open = vec![own["id"].as_str().context("a package has no id")?];
-    while let Some(id) = open.pop() {
-        if !found.insert(id) {
-            continue;
-        }
-        let linked = |dependency: &&Value| {
-            dependency["dep_kinds"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"].is_null()))
-        };
-        let dependencies = nodes.get(id).and_then(|node| node["deps"].as_array()).into_iter().flatten();
-        open.extend(dependencies.filter(linked).filter_map(|dependency| dependency["pkg"].as_str()));
-    }
     let mut crates: Vec<Crate> = packages
         .iter()
-        .filter(|package| package["id"].as_str().is_some_and(|id| found.contains(id)) && package["id"] != own["id"])
         .map(|package| {
             let text = |field: &str| package[field].as_str().unwrap_or_default().to_owned();
             let manifest = PathBuf::from(text("manifest_path"));
             let dir = manifest.parent().unwrap_or(Path::new("")).to_owned();
             Crate { name: text("name"), version: text("version"), license: text("license"), dir }
         })
+        .filter(|one| one.name != name && linked.contains(&(&one.name, &one.version)))
         .collect();
     crates.sort();
     Ok(crates)
+}
+
+fn word(text: &str) -> &str {
+    text.split(' ').next().unwrap_or_default()
 }
 
 fn host() -> Result<String> {
@@ -122,8 +116,8 @@ mod tests {
         let crates = crates("default,capi").unwrap();
         let names: Vec<&str> = crates.iter().map(|one| one.name.as_str()).collect();
         assert!(["clap", "libc", "libloading", "serde_json"].iter().all(|name| names.contains(name)), "{names:?}");
-        // Of the tests and of the Python module only.
-        assert!(["proptest", "pyo3", "krundl"].iter().all(|name| !names.contains(name)), "{names:?}");
+        // Of the tests, of the Python module and of the tasks only.
+        assert!(["proptest", "pyo3", "schemars", "krundl"].iter().all(|name| !names.contains(name)), "{names:?}");
         let notice = notice("krundl holds", &crates).unwrap();
         for one in &crates {
             assert!(!one.license.is_empty(), "{} names no licence", one.name);
