@@ -220,7 +220,7 @@ catalog! {
         HostGvproxy => "host.gvproxy":
             "Whether gvproxy is in PATH, in the system's directories or where podman keeps it, which connects guests to the network without privileges.",
             "Not needed for mounts.",
-            "Install gvproxy (gvisor-tap-vsock; in Debian from 13 on).";
+            "Install gvproxy (gvisor-tap-vsock).";
         HostMacos => "host.macos":
             "macOS: its version, as the kernel answers.",
             "It cannot be told.",

@@ -90,8 +90,11 @@ impl Distribution {
         match self {
             D::Debian | D::Ubuntu if is_library => self.build(package, sudo),
             // Not every release of these has it, or not under a name that is known.
-            D::Debian | D::Ubuntu | D::OpenSuse | D::Alpine | D::MacOs if package == Package::Gvproxy => {
-                Remedy::words("install gvproxy, of gvisor-tap-vsock (in Debian from 13 on)")
+            D::Debian if package == Package::Gvproxy => {
+                Remedy::words("install gvproxy, which Debian has from 13 on, or use passt")
+            }
+            D::Ubuntu | D::OpenSuse | D::Alpine | D::MacOs if package == Package::Gvproxy => {
+                Remedy::words("install gvproxy, of gvisor-tap-vsock")
             }
             D::Debian | D::Ubuntu => install.command(format!("{sudo}apt-get install {plain}")),
             D::Fedora if is_library => install.command(format!("{sudo}dnf install '{file}()(64bit)'")),
