@@ -3,7 +3,6 @@
 //! It may abort, hang, or never return; the caller sees that from outside.
 
 mod bootstrap;
-mod gvproxy;
 mod here;
 mod network;
 mod one;
@@ -11,7 +10,6 @@ mod parent;
 mod probe;
 mod run;
 mod streams;
-mod udp;
 
 pub use here::enter;
 

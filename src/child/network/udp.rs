@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use super::network::{framed, read_frame};
+use super::frames::{framed, read_frame};
 use crate::plan::OpenPort;
 
 /// How long a datagram may take, which leaves no machine.

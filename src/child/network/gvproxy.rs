@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::network::{Failure, PATIENCE, Serving, apart, choose_ports, command, end};
+use super::program::{Failure, PATIENCE, Serving, apart, choose_ports, command, end};
 use crate::plan::{Network, OpenPort};
 use crate::sockets::OwnDir;
 use crate::spec::{Gvproxy, Protocol, reserve};
