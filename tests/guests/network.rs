@@ -300,20 +300,26 @@ pub fn nothing_is_left_of_a_network_when_krundl_and_the_vm_are_killed(stage: &St
     }
 }
 
-/// With a root and a script in the place of those that it names.
+/// With a root, a kernel and a script in the place of those that they name.
 pub fn what_the_documentation_begins_with_runs(stage: &Stage) {
     host_network();
-    let text = include_str!("../../docs/networking.md");
-    let json = text.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a spec");
-    let mut documented: Value = serde_json::from_str(json).expect("JSON");
-    documented["root"]["dir"] = json!(stage.own_root());
     let server = Server::new(HOST, "of the host\n");
     let script = format!("sleep 1 | nc {HOST} {}; echo of the guest | nc -l -p 22 > /dev/null; exit 7", server.port());
-    documented["exec"]["args"] = json!(["-c", script]);
-    let mut guest = Talking::launch(stage, &VmSpec::from_json(&documented.to_string()).unwrap());
-    guest.hears("of the host");
-    assert_eq!(says(2222), "of the guest\n");
-    assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
+    for (n, text) in [include_str!("../../docs/networking.md"), include_str!("../../docs/guest.md")].iter().enumerate()
+    {
+        let blocks = text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let json = blocks.into_iter().find(|json| json.contains("passt")).expect("a spec");
+        let mut documented: Value = serde_json::from_str(json).expect("JSON");
+        documented["root"]["dir"] = json!(stage.own_root_named(&format!("root{n}")));
+        documented["exec"]["args"] = json!(["-c", script]);
+        if let Some(kernel) = documented.get_mut("kernel") {
+            kernel["path"] = json!(stage.kernel);
+        }
+        let mut guest = Talking::launch(stage, &VmSpec::from_json(&documented.to_string()).unwrap());
+        guest.hears("of the host");
+        assert_eq!(says(2222), "of the guest\n");
+        assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
+    }
 }
 
 /// Of 2023, as Debian 12 has it. A later one brings them out, and the guest starts.
