@@ -30,6 +30,8 @@ const TYPE: u8 = 53;
 const SERVER_ID: u8 = 54;
 const WISHED_OPTIONS: u8 = 55;
 const REASON: u8 = 56;
+const RENEW: u8 = 58;
+const REBIND: u8 = 59;
 const CLIENT_ID: u8 = 61;
 const END: u8 = 255;
 
@@ -40,8 +42,8 @@ pub enum Say {
     Discover,
     /// This server has offered that address, which is taken.
     Take { address: Ipv4Addr, server: Ipv4Addr },
-    /// The address is still in use.
-    Keep { address: Ipv4Addr },
+    /// The address is still in use. Said to the server that gave it, or to everybody.
+    Keep { address: Ipv4Addr, server: Option<Ipv4Addr> },
 }
 
 /// A client's message.
@@ -52,7 +54,7 @@ pub fn message(say: Say, xid: u32, mac: [u8; 6]) -> Vec<u8> {
     out.extend(xid.to_be_bytes());
     out.extend([0, 0]); // seconds
     out.extend(BROADCAST);
-    let own = if let Say::Keep { address } = say { address } else { Ipv4Addr::UNSPECIFIED };
+    let own = if let Say::Keep { address, .. } = say { address } else { Ipv4Addr::UNSPECIFIED };
     out.extend(own.octets());
     out.extend([0; 12]); // yours, server's, relay's
     out.extend(mac);
@@ -62,7 +64,7 @@ pub fn message(say: Say, xid: u32, mac: [u8; 6]) -> Vec<u8> {
     out.extend([TYPE, 1, kind]);
     out.extend([CLIENT_ID, 7, ETHERNET[0]]);
     out.extend(mac);
-    out.extend([WISHED_OPTIONS, 4, MASK, ROUTER, DNS, MTU]);
+    out.extend([WISHED_OPTIONS, 6, MASK, ROUTER, DNS, MTU, RENEW, REBIND]);
     if let Say::Take { address, server } = say {
         out.extend([WISHED_ADDRESS, 4]);
         out.extend(address.octets());
@@ -99,6 +101,30 @@ pub struct Lease {
     pub server: Ipv4Addr,
     /// For how many seconds; `None`: for ever.
     pub seconds: Option<u32>,
+    /// After how many it is renewed, and by whoever answers, where the server says so.
+    pub renew: Option<u32>,
+    pub rebind: Option<u32>,
+}
+
+/// What is due when, in seconds from when a lease was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// Its server is asked to renew it.
+    pub renew: u32,
+    /// Everybody is asked.
+    pub rebind: u32,
+    /// It is over.
+    pub end: u32,
+}
+
+impl Lease {
+    /// Nothing where it is for ever. The server's own times, where they come one after the other; else the standard's.
+    pub fn times(&self) -> Option<Times> {
+        let end = self.seconds?;
+        let rebind = self.rebind.filter(|rebind| (1..end).contains(rebind)).unwrap_or(end - end / 8);
+        let renew = self.renew.filter(|renew| (1..rebind).contains(renew)).unwrap_or((end / 2).min(rebind));
+        Some(Times { renew, rebind, end })
+    }
 }
 
 /// Reads an answer; nothing where the bytes are none, or not for this client and this exchange.
@@ -121,7 +147,7 @@ pub fn read(bytes: &[u8], xid: u32, mac: [u8; 6]) -> Option<Answer> {
         let mask = address(MASK).unwrap_or(Ipv4Addr::new(255, 255, 255, 0)).to_bits();
         // Ones, then zeros.
         let whole = mask.leading_ones() + mask.trailing_zeros() >= 32;
-        let seconds = option.get(LEASE).first_chunk::<4>().map(|four| u32::from_be_bytes(*four));
+        let seconds = |code| option.get(code).first_chunk::<4>().map(|four| u32::from_be_bytes(*four));
         let dns = option.get(DNS);
         let dns = dns.chunks_exact(4).map(|four| Ipv4Addr::new(four[0], four[1], four[2], four[3]));
         Some(Lease {
@@ -131,7 +157,9 @@ pub fn read(bytes: &[u8], xid: u32, mac: [u8; 6]) -> Option<Answer> {
             dns: dns.filter(|server| !server.is_unspecified()).take(3).collect(),
             mtu: option.get(MTU).first_chunk::<2>().map(|two| u16::from_be_bytes(*two)).filter(|mtu| *mtu >= 576),
             server: address(SERVER_ID)?,
-            seconds: seconds.filter(|seconds| *seconds != u32::MAX),
+            seconds: seconds(LEASE).filter(|seconds| *seconds != u32::MAX),
+            renew: seconds(RENEW),
+            rebind: seconds(REBIND),
         })
     };
     match kind {
@@ -255,7 +283,8 @@ mod tests {
         assert!(take.windows(6).any(|part| part == [50, 4, 10, 0, 2, 15]));
         assert!(take.windows(6).any(|part| part == [54, 4, 10, 0, 2, 2]));
         assert_eq!(take[12..16], [0; 4]);
-        let keep = message(Say::Keep { address: Ipv4Addr::new(10, 0, 2, 15) }, XID, MAC);
+        let server = Some(Ipv4Addr::new(10, 0, 2, 2));
+        let keep = message(Say::Keep { address: Ipv4Addr::new(10, 0, 2, 15), server }, XID, MAC);
         assert_eq!((keep[242], &keep[12..16]), (3, &[10, 0, 2, 15][..]));
         assert!(!keep.windows(2).any(|part| part == [54, 4]), "whoever has it may answer");
     }
@@ -265,7 +294,7 @@ mod tests {
         let options = [
             &[MASK, 4, 255, 255, 255, 192, ROUTER, 8, 10, 0, 2, 2, 10, 0, 2, 3, 0, 0][..],
             &[DNS, 4, 1, 1, 1, 1, DNS, 4, 8, 8, 8, 8, MTU, 2, 0x05, 0xdc, LEASE, 4, 0, 0, 14, 16],
-            &[SERVER_ID, 4, 10, 0, 2, 2],
+            &[SERVER_ID, 4, 10, 0, 2, 2, RENEW, 4, 0, 0, 0, 60, REBIND, 4, 0, 0, 1, 0],
         ]
         .concat();
         let lease = Lease {
@@ -276,6 +305,8 @@ mod tests {
             mtu: Some(1500),
             server: Ipv4Addr::new(10, 0, 2, 2),
             seconds: Some(3600),
+            renew: Some(60),
+            rebind: Some(256),
         };
         assert_eq!(read(&answer(2, &options), XID, MAC), Some(Answer::Offer(lease.clone())));
         assert_eq!(read(&answer(5, &options), XID, MAC), Some(Answer::Ack(lease)));
@@ -298,6 +329,36 @@ mod tests {
         assert_eq!(read(&answer(5, &broken), XID, MAC), None, "no mask");
         let nak = answer(6, &[REASON, 2, b'n', b'o']);
         assert_eq!(read(&nak, XID, MAC), Some(Answer::Nak { reason: b"no".to_vec() }));
+    }
+
+    #[test]
+    fn the_servers_times_count_where_they_make_sense() {
+        let none = Lease {
+            address: Ipv4Addr::new(10, 0, 2, 15),
+            prefix: 24,
+            router: None,
+            dns: Vec::new(),
+            mtu: None,
+            server: Ipv4Addr::new(10, 0, 2, 2),
+            seconds: None,
+            renew: Some(1),
+            rebind: Some(2),
+        };
+        assert_eq!(none.times(), None, "it is for ever");
+        for (renew, rebind, expected) in [
+            (None, None, (60, 105)),
+            (Some(12), None, (12, 105)),
+            (Some(12), Some(30), (12, 30)),
+            (None, Some(30), (30, 30)),
+            (Some(0), Some(0), (60, 105)),
+            (Some(0), Some(120), (60, 105)),
+            (Some(110), None, (60, 105)),
+            (Some(30), Some(30), (30, 30)),
+            (Some(u32::MAX), Some(u32::MAX), (60, 105)),
+        ] {
+            let times = Lease { seconds: Some(120), renew, rebind, ..none.clone() }.times().unwrap();
+            assert_eq!((times.renew, times.rebind, times.end), (expected.0, expected.1, 120), "{renew:?} {rebind:?}");
+        }
     }
 
     #[test]
@@ -326,7 +387,9 @@ mod tests {
         #[test]
         fn any_bytes_are_an_answer_or_not(
             bytes in vec(any::<u8>(), 0..700),
-            options in vec(prop_oneof![any::<u8>(), 0..8u8, Just(TYPE), Just(OVERLOAD), Just(SERVER_ID)], 0..120),
+            options in vec(
+                prop_oneof![any::<u8>(), 0..8u8, LEASE..=TYPE, Just(SERVER_ID), RENEW..=REBIND], 0..120
+            ),
             kind in 1..8u8,
         ) {
             let _ = read(&bytes, XID, MAC);
@@ -334,6 +397,24 @@ mod tests {
             if let Some(Answer::Offer(lease) | Answer::Ack(lease)) = read(&answer(kind, &options), XID, MAC) {
                 prop_assert!((1..=32).contains(&lease.prefix) && lease.dns.len() <= 3);
                 prop_assert!(!lease.address.is_unspecified());
+            }
+        }
+
+        #[test]
+        fn times_come_one_after_the_other(seconds: [Option<u32>; 3], near: bool) {
+            let [seconds, renew, rebind] = seconds.map(|seconds| seconds.map(|it| if near { it % 8 } else { it }));
+            let option = |code, value: Option<u32>| value.map_or(Vec::new(), |value| {
+                [&[code, 4][..], &value.to_be_bytes()].concat()
+            });
+            let id = [SERVER_ID, 4, 10, 0, 2, 2];
+            let options = [&id[..], &option(LEASE, seconds), &option(RENEW, renew), &option(REBIND, rebind)].concat();
+            let Some(Answer::Ack(lease)) = read(&answer(5, &options), XID, MAC) else { panic!("no answer") };
+            match lease.times() {
+                None => prop_assert!(seconds.is_none_or(|seconds| seconds == u32::MAX)),
+                Some(Times { renew, rebind, end }) => {
+                    prop_assert_eq!(Some(end), seconds);
+                    prop_assert!(renew <= rebind && rebind <= end);
+                }
             }
         }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the first answer is waited for; each time twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// How often a lease is asked for again at most, and how long an answer is waited for then.
+const RENEWALS: Duration = Duration::from_secs(10);
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -165,8 +168,20 @@ impl Wire {
     /// Says something until there is an answer to it, or none in time.
     fn exchange(&mut self, say: Say, deadline: Instant) -> io::Result<Option<Answer>> {
         let mut pause = FIRST_PAUSE;
+        let message = dhcp::message(say, self.xid, self.mac);
+        let own = match say {
+            Say::Keep { address, server: Some(server) } => {
+                // The answer is heard as every other one; this socket keeps the kernel from refusing it.
+                UdpSocket::bind((address, dhcp::CLIENT)).ok().map(|socket| (socket, server))
+            }
+            _ => None,
+        };
         loop {
-            sys::broadcast(self.socket.as_fd(), self.index, &dhcp::packet(&dhcp::message(say, self.xid, self.mac)))?;
+            // Where there is no way to the server, or the port is somebody else's, everybody is asked.
+            let told = own.as_ref().is_some_and(|(own, to)| own.send_to(&message, (*to, dhcp::SERVER)).is_ok());
+            if !told {
+                sys::broadcast(self.socket.as_fd(), self.index, &dhcp::packet(&message))?;
+            }
             let until = deadline.min(Instant::now() + pause);
             if let Some(answer) = self.hear(say, until)? {
                 return Ok(Some(answer));
@@ -208,45 +223,46 @@ fn random(mac: [u8; 6]) -> u32 {
 
 /// Keeps the leases as long as the guest runs. On a thread for each, which ends with the program.
 pub fn keep(leases: Vec<Held>, complain: fn(&str)) {
-    for held in leases {
-        let Some(seconds) = held.lease.seconds else { continue };
+    for held in leases.into_iter().filter(|held| held.lease.seconds.is_some()) {
         let what = held.what.clone();
-        let thread = std::thread::Builder::new().stack_size(64 << 10).spawn(move || keep_one(held, seconds, complain));
+        let thread = std::thread::Builder::new().stack_size(64 << 10).spawn(move || keep_one(held, complain));
         if let Err(error) = thread {
             complain(&format!("{what}: its lease will not be renewed: {error}"));
         }
     }
 }
 
-fn keep_one(held: Held, mut seconds: u32, complain: fn(&str)) {
-    let Held { interface, mac, lease, what } = held;
-    loop {
-        let ends = Instant::now() + Duration::from_secs(seconds.into());
-        // From half its time on, and then ever more often, though not more often than every 10 seconds.
+fn keep_one(held: Held, complain: fn(&str)) {
+    let Held { interface, mac, mut lease, what } = held;
+    while let Some(times) = lease.times() {
+        let given = Instant::now();
+        let [renew, rebind, end] =
+            [times.renew, times.rebind, times.end].map(|seconds| given + Duration::from_secs(seconds.into()));
+        let mut next = renew.max(given + RENEWALS);
         let kept = loop {
-            let left = ends.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            std::thread::sleep(next.min(end).saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            if now >= end {
                 break None;
             }
-            std::thread::sleep((left / 2).max(Duration::from_secs(10)).min(left));
-            let soon = ends.min(Instant::now() + Duration::from_secs(10));
-            let say = Say::Keep { address: lease.address };
-            match Wire::open(&interface, mac).and_then(|mut wire| wire.exchange(say, soon)) {
+            let say = Say::Keep { address: lease.address, server: Some(lease.server).filter(|_| now < rebind) };
+            match Wire::open(&interface, mac).and_then(|mut wire| wire.exchange(say, end.min(now + RENEWALS))) {
                 Ok(Some(Answer::Ack(again))) if again.address == lease.address => break Some(again),
                 Ok(Some(Answer::Nak { .. })) => break None,
                 _ => {}
             }
+            // Ever more often, the nearer it gets.
+            let now = Instant::now();
+            let due = if now < rebind { rebind } else { end };
+            next = now + (due.saturating_duration_since(now) / 2).max(RENEWALS);
         };
-        match kept.map(|again| again.seconds) {
-            Some(Some(more)) => seconds = more,
-            Some(None) => return,
-            None => {
-                // Somebody else may be given it from now on.
-                complain(&format!("{what}: the lease of {} has ended and was not renewed", lease.address));
-                let _ = sys::set_address(&interface, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
-                return;
-            }
-        }
+        let Some(again) = kept else {
+            // Somebody else may be given it from now on.
+            complain(&format!("{what}: the lease of {} has ended and was not renewed", lease.address));
+            let _ = sys::set_address(&interface, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
+            return;
+        };
+        lease = again;
     }
 }
 
@@ -274,6 +290,7 @@ fn resolv_conf(servers: &[String]) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use std::process::Command;
+    use std::sync::mpsc::{Receiver, channel};
 
     const MAC: [u8; 6] = [0x5a, 0x94, 0xef, 0xe4, 0x0c, 0xee];
 
@@ -311,8 +328,10 @@ mod tests {
         panic!("{message}");
     }
 
-    /// A server that hears a message and gives these kinds of answers in turn, with these options; 0 is none.
-    fn server(kinds: Vec<(u8, Vec<u8>)>) {
+    /// A server that hears a message and gives these kinds of answers in turn, with these options; 0 is none. It tells from
+    /// and to whom each message was.
+    fn server(kinds: Vec<(u8, Vec<u8>)>) -> Receiver<[u8; 8]> {
+        let (tell, told) = channel();
         let index = sys::interface_index(b"host0").unwrap();
         let mut socket: fs::File = sys::packet_socket(index).unwrap().into();
         std::thread::spawn(move || {
@@ -322,6 +341,7 @@ mod tests {
                 if length < 28 || buffer[22..24] != dhcp::SERVER.to_be_bytes() {
                     continue;
                 }
+                let _ = tell.send(buffer[12..20].try_into().unwrap());
                 let Some((kind, options)) = kinds.next() else { return };
                 if kind == 0 {
                     continue;
@@ -335,6 +355,7 @@ mod tests {
                 sys::broadcast(socket.as_fd(), index, &packet).unwrap();
             }
         });
+        told
     }
 
     #[test]
@@ -388,6 +409,28 @@ mod tests {
             assert!(run("ip link show guest0").contains("mtu 1280"));
             assert!(run("ip route").contains("default via 192.0.2.1 dev guest0"));
             assert_eq!(fs::read_to_string(RESOLV_CONF).unwrap(), "nameserver 192.0.2.53\n");
+        });
+    }
+
+    #[test]
+    fn a_lease_is_kept_by_its_server_and_by_whoever_answers_where_there_is_no_way_to_that() {
+        apart(|| {
+            let (address, server) = (Ipv4Addr::new(192, 0, 2, 77), Ipv4Addr::new(192, 0, 2, 1));
+            let elsewhere = Ipv4Addr::new(203, 0, 113, 1);
+            set(b"guest0", address, 24, None, "guest0").unwrap();
+            sys::interface_up(b"guest0").unwrap();
+            run("ip neigh add 192.0.2.1 dev guest0 lladdr $(cat /sys/class/net/host0/address)");
+            let told = self::server(vec![(5, vec![54, 4, 192, 0, 2, 1]); 3]);
+            let everybody = [0, 0, 0, 0, 255, 255, 255, 255];
+            for (to, expected) in
+                [(Some(server), [192, 0, 2, 77, 192, 0, 2, 1]), (Some(elsewhere), everybody), (None, everybody)]
+            {
+                let mut wire = Wire::open(b"guest0", MAC).unwrap();
+                let say = Say::Keep { address, server: to };
+                let answer = wire.exchange(say, Instant::now() + Duration::from_secs(5)).unwrap();
+                assert!(matches!(answer, Some(Answer::Ack(lease)) if lease.address == address));
+                assert_eq!(told.recv().unwrap(), expected);
+            }
         });
     }
 

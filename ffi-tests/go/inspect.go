@@ -2,14 +2,10 @@ package krundl
 
 /*
 #include <krundl.h>
-#include <stdlib.h>
 */
 import "C"
 
-import (
-	"encoding/json"
-	"unsafe"
-)
+import "encoding/json"
 
 // Inspected is what a file says about itself that was read and not opened.
 type Inspected struct {
@@ -89,16 +85,9 @@ func Inspect(root string, files ...string) ([]Inspected, error) {
 func inspectJSON(root string, files []string) ([]byte, error) {
 	var texts cTexts
 	defer texts.free()
-	// In C's memory: Go's may not hold pointers to it for a call.
-	list := C.calloc(C.size_t(len(files)+1), C.size_t(unsafe.Sizeof((*C.char)(nil))))
-	defer C.free(list)
-	array := unsafe.Slice((**C.char)(list), len(files)+1)
-	for i, file := range files {
-		array[i] = texts.text(file)
-	}
 	var inspection *C.krundl_inspection
 	var failure *C.krundl_error
-	if C.krundl_inspect(&array[0], texts.optional(root), &inspection, &failure) != C.KRUNDL_STATUS_OK {
+	if C.krundl_inspect(texts.list(files), texts.optional(root), &inspection, &failure) != C.KRUNDL_STATUS_OK {
 		return nil, taken(failure)
 	}
 	defer C.krundl_inspection_free(inspection)

@@ -140,6 +140,17 @@ func (t *cTexts) optional(text string) *C.char {
 	return t.text(text)
 }
 
+// list is an array of texts up to a NULL, in C's memory: Go's may not hold pointers to it for a call.
+func (t *cTexts) list(texts []string) **C.char {
+	memory := C.calloc(C.size_t(len(texts)+1), C.size_t(unsafe.Sizeof((*C.char)(nil))))
+	*t = append(*t, (*C.char)(memory))
+	array := (**C.char)(memory)
+	for i, text := range texts {
+		unsafe.Slice(array, len(texts))[i] = t.text(text)
+	}
+	return array
+}
+
 func (t *cTexts) free() {
 	for _, text := range *t {
 		C.free(unsafe.Pointer(text))

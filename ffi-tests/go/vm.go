@@ -119,6 +119,22 @@ func (v *VM) Pid() int {
 	return pid
 }
 
+// HostPort is the number of the host's port that leads to that port of the guest through passt or gvproxy, also where the spec
+// left it open; 0 where there is none. An empty protocol is TCP.
+func (v *VM) HostPort(protocol Protocol, guest uint16) uint16 {
+	if protocol == "" {
+		protocol = ProtocolTcp
+	}
+	var texts cTexts
+	defer texts.free()
+	var host uint16
+	_ = v.with(func() error {
+		host = uint16(C.krundl_vm_host_port(v.handle, texts.text(string(protocol)), C.uint16_t(guest)))
+		return nil
+	})
+	return host
+}
+
 // WaitReady waits for the guest's first word: everything is mounted and the workload runs. When the context ends first,
 // its error is returned and nothing happens to the VM.
 func (v *VM) WaitReady(ctx context.Context) error {

@@ -6,8 +6,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
-use std::process::{ChildStdout, Command};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -300,20 +300,26 @@ pub fn nothing_is_left_of_a_network_when_krundl_and_the_vm_are_killed(stage: &St
     }
 }
 
-/// With a root and a script in the place of those that it names.
+/// With a root, a kernel and a script in the place of those that they name.
 pub fn what_the_documentation_begins_with_runs(stage: &Stage) {
     host_network();
-    let text = include_str!("../../docs/networking.md");
-    let json = text.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a spec");
-    let mut documented: Value = serde_json::from_str(json).expect("JSON");
-    documented["root"]["dir"] = json!(stage.own_root());
     let server = Server::new(HOST, "of the host\n");
     let script = format!("sleep 1 | nc {HOST} {}; echo of the guest | nc -l -p 22 > /dev/null; exit 7", server.port());
-    documented["exec"]["args"] = json!(["-c", script]);
-    let mut guest = Talking::launch(stage, &VmSpec::from_json(&documented.to_string()).unwrap());
-    guest.hears("of the host");
-    assert_eq!(says(2222), "of the guest\n");
-    assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
+    for (n, text) in [include_str!("../../docs/networking.md"), include_str!("../../docs/guest.md")].iter().enumerate()
+    {
+        let blocks = text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let json = blocks.into_iter().find(|json| json.contains("passt")).expect("a spec");
+        let mut documented: Value = serde_json::from_str(json).expect("JSON");
+        documented["root"]["dir"] = json!(stage.own_root_named(&format!("root{n}")));
+        documented["exec"]["args"] = json!(["-c", script]);
+        if let Some(kernel) = documented.get_mut("kernel") {
+            kernel["path"] = json!(stage.kernel);
+        }
+        let mut guest = Talking::launch(stage, &VmSpec::from_json(&documented.to_string()).unwrap());
+        guest.hears("of the host");
+        assert_eq!(says(2222), "of the guest\n");
+        assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
+    }
 }
 
 /// Of 2023, as Debian 12 has it. A later one brings them out, and the guest starts.
@@ -382,4 +388,81 @@ pub fn a_card_without_a_dhcp_server_ends_the_vm_unless_it_is_optional(stage: &St
     let (said, status) = run(stage, &spec(true));
     assert!(said.starts_with("ran\n") && said.contains("no server answered") && status == 0, "{said}");
     ip("link del krundltap1");
+}
+
+/// Debian's dnsmasq as a DHCP server on an interface.
+struct Dnsmasq {
+    process: Child,
+    log: PathBuf,
+    leases: PathBuf,
+}
+
+impl Dnsmasq {
+    fn start(stage: &Stage, interface: &str, options: &[&str]) -> Dnsmasq {
+        let dir = stage.dir("dnsmasq");
+        let (log, leases) = (dir.join("log"), dir.join("leases"));
+        let mut dnsmasq = Command::new("dnsmasq");
+        // In the foreground, without names, and with nothing of this host's own configuration.
+        dnsmasq.args(["-k", "--conf-file=/dev/null", "--port=0", "--no-ping", "--bind-interfaces", "--user=root"]);
+        dnsmasq.args(["--log-dhcp", "--pid-file=", &format!("--interface={interface}")]).args(options);
+        dnsmasq.arg(format!("--log-facility={}", log.display()));
+        dnsmasq.arg(format!("--dhcp-leasefile={}", leases.display()));
+        Dnsmasq { process: dnsmasq.spawn().expect("dnsmasq, of dnsmasq-base"), log, leases }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// How often it has said that.
+    fn said(&self, what: &str) -> usize {
+        self.log().matches(what).count()
+    }
+}
+
+impl Drop for Dnsmasq {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Two minutes are the shortest lease that dnsmasq gives, but it also says when to ask again (T1).
+pub fn a_lease_of_dnsmasq_is_renewed_when_that_says(stage: &Stage) {
+    ip("tuntap add dev krundltap2 mode tap");
+    ip("addr add 192.0.2.1/24 dev krundltap2");
+    ip("link set krundltap2 up");
+    let mut options = vec!["--dhcp-range=192.0.2.77,192.0.2.77,120", "--dhcp-option=option:router,192.0.2.1"];
+    options.extend(["--dhcp-option=option:dns-server,192.0.2.53", "--dhcp-option=option:T1,11"]);
+    let server = Dnsmasq::start(stage, "krundltap2", &options);
+    let script = "ip -4 addr show dev eth0 | grep -c 'inet 192.0.2.77/24'
+                  ip route | grep -c 'default via 192.0.2.1'
+                  cat /etc/resolv.conf
+                  echo ready
+                  read word
+                  ip -4 addr show dev eth0 | grep -c 'inet 192.0.2.77/24'
+                  exit 7";
+    let fields = json!({"root": {"dir": stage.own_root()}, "nics": [{"tap": "krundltap2", "dhcp": true}]});
+    let mut guest = Talking::launch(stage, &spec(stage, script, fields));
+    for line in ["1", "1", "nameserver 192.0.2.53", "ready"] {
+        guest.hears(line);
+    }
+    let ack = "DHCPACK(krundltap2) 192.0.2.77";
+    assert_eq!(server.said(ack), 1, "{}", server.log());
+    let given = Instant::now();
+    while server.said(ack) < 2 {
+        assert!(given.elapsed() < LONG, "{}", server.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(given.elapsed() < Duration::from_secs(30), "not only after half of the lease");
+    let asked = ["DHCPDISCOVER(", "DHCPREQUEST(", "DHCPNAK("].map(|what| server.said(what));
+    assert_eq!(asked, [1, 2, 0], "it is renewed and not taken anew: {}", server.log());
+    let leases = fs::read_to_string(&server.leases).unwrap();
+    let fields: Vec<&str> = leases.split_whitespace().collect();
+    assert!(fields[2..4] == ["192.0.2.77", "*"], "a guest has no name: {leases}");
+    writeln!(guest.guest.vm.take_stdin().unwrap(), "go on").unwrap();
+    guest.hears("1");
+    assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 7);
+    drop(server);
+    ip("link del krundltap2");
 }

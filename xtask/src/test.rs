@@ -219,6 +219,7 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
     debian::program("qemu-img", "qemu-utils")?;
     // Serves networks of guests.
     debian::program("passt", "passt")?;
+    debian::program("dnsmasq", "dnsmasq-base")?;
     let gvproxy = gvproxy(cache)?;
     let skips_dir = skips.file.parent().context("the file of skipped tests lies nowhere")?;
     // A lab that hangs is tried once more, so it had better not hold everything; with a filter there is little to hold.

@@ -92,6 +92,7 @@ fn files(dir: &Path) {
     for name in ["passt", "passt-fails"] {
         crate::FakePasst::new(&files, name);
     }
+    crate::FakeGvproxy::new(&files, "gvproxy");
 }
 
 /// Builds what the file describes and returns where it is.

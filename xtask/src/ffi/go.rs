@@ -12,7 +12,9 @@ use crate::{debian, project};
 pub(super) fn test(stage: &Stage) -> Result<()> {
     let unformatted = output(stage.command(debian::program("gofmt", "golang-go")?).arg("-l").arg(source("go")))?;
     ensure!(unformatted.is_empty(), "gofmt would change {}", String::from_utf8_lossy(&unformatted).trim());
-    project::run(&mut go(stage, &["vet", "./..."])?)?;
+    for tags in ["", "lab"] {
+        project::run(&mut go(stage, &["vet", "-tags", tags, "./..."])?)?;
+    }
     project::run(&mut go(stage, &["test", "-race", "-count=1", "./..."])?)
 }
 
@@ -21,6 +23,14 @@ pub(super) fn launcher(stage: &Stage) -> Result<PathBuf> {
     let program = stage.programs()?.join("launch-go");
     let output = program.to_str().context("the target directory is not UTF-8")?;
     project::run(&mut go(stage, &["build", "-o", output, "./cmd/launch"])?)?;
+    Ok(program)
+}
+
+/// The tests with a real guest, to be run in the lab.
+pub(super) fn guest_tests(stage: &Stage) -> Result<PathBuf> {
+    let program = stage.programs()?.join("guest-go");
+    let output = program.to_str().context("the target directory is not UTF-8")?;
+    project::run(&mut go(stage, &["test", "-race", "-c", "-tags", "lab", "-o", output, "."])?)?;
     Ok(program)
 }
 

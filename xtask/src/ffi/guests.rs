@@ -1,4 +1,4 @@
-//! A real guest with a mount, booted in the lab by a C program and by a Go program.
+//! A real guest with a mount, booted in the lab by a C program and by a Go program, and one that the Go package goes into.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ pub(super) fn test(cache: &Cache, stage: &Stage) -> Result<()> {
     let _absent = std::fs::remove_dir_all(&shared);
     std::fs::create_dir_all(&shared)?;
     std::fs::write(shared.join("from-the-host"), "written on the host\n")?;
-    // Both in one lab, for the lab takes longer than the guests.
+    let inside = go::guest_tests(stage)?;
+    // All in one lab, for the lab takes longer than the guests.
     let mut script = String::from("set -e\n");
     for (language, program) in &programs {
         let inside = format!("cp /workspace/from-the-host /workspace/by-{language}; exit 7");
@@ -32,11 +33,13 @@ pub(super) fn test(cache: &Cache, stage: &Stage) -> Result<()> {
         script += &format!("status=0; {} '{inside}' || status=$?\n", words.join(" "));
         script += &format!("echo \"{language} ended with $status\"; test $status = 7\n");
     }
+    script += &format!("'{}' -test.run '^TestARealGuest$' -test.v\n", text(&inside)?);
     let command: [OsString; 3] = ["sh".into(), "-c".into(), script.into()];
     let lab = Lab::new(cache)
         .timeout(Duration::from_secs(240))
         .env("LD_LIBRARY_PATH", stage.lib())
         .env("KRUNDL_LIBRARY", &library)
+        .env("KRUNDL_TEST_ROOT", &root)
         .read(&stage.dir)
         .write(&dir)
         .capture(true);
