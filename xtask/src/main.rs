@@ -38,9 +38,10 @@ enum Task {
         /// Only the C ABI: C, C++ and Go
         #[arg(long)]
         ffi: bool,
-        /// Only the kernels of our own: built again to the same bytes, and the one for arm64 on an emulated machine
-        #[arg(long, conflicts_with_all = ["guests", "python", "ffi", "smolvm", "packaging"])]
-        kernels: bool,
+        /// Only the kernels of our own, and of that only the parts with this in their names: again (built to the same
+        /// bytes), arm64 (built, and booted on an emulated machine)
+        #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["guests", "python", "ffi", "smolvm", "packaging"])]
+        kernels: Option<String>,
         /// Only what is packed, and of that only the parts with this in their names: crate, distributions, fresh,
         /// cargo-c, semver, wheels
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "",
