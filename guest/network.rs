@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// How often a lease is asked for again at most, and how long an answer is waited for then.
-const RENEWALS: Duration = Duration::from_secs(10);
+/// How often a lease is asked for again at most, and how long an answer is waited for then. Tests have no time to lose.
+const RENEWALS: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -290,6 +290,7 @@ fn resolv_conf(servers: &[String]) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use std::process::Command;
+    use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, channel};
 
     const MAC: [u8; 6] = [0x5a, 0x94, 0xef, 0xe4, 0x0c, 0xee];
@@ -431,6 +432,35 @@ mod tests {
                 assert!(matches!(answer, Some(Answer::Ack(lease)) if lease.address == address));
                 assert_eq!(told.recv().unwrap(), expected);
             }
+        });
+    }
+
+    #[test]
+    fn a_lease_is_renewed_in_its_time_and_its_address_goes_when_it_is_not() {
+        static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        apart(|| {
+            let (address, server) = (Ipv4Addr::new(192, 0, 2, 77), Ipv4Addr::new(192, 0, 2, 1));
+            set(b"guest0", address, 24, None, "guest0").unwrap();
+            sys::interface_up(b"guest0").unwrap();
+            run("ip neigh add 192.0.2.1 dev guest0 lladdr $(cat /sys/class/net/host0/address)");
+            let lease = |seconds, renew, rebind| {
+                let (router, dns, mtu) = (None, Vec::new(), None);
+                let (seconds, renew) = (Some(seconds), Some(renew));
+                let lease = Lease { address, prefix: 24, router, dns, mtu, server, seconds, renew, rebind };
+                Held { interface: b"guest0".to_vec(), mac: MAC, lease, what: "guest0".to_owned() }
+            };
+            let complain: fn(&str) = |message| SAID.lock().unwrap().push(message.to_owned());
+            let has_address = || run("ip -4 addr show guest0").contains("inet 192.0.2.77/24");
+            // What it is given then is for ever, so that it is done.
+            let told = self::server(vec![(5, vec![54, 4, 192, 0, 2, 1]); 2]);
+            keep_one(lease(60, 1, None), complain);
+            assert_eq!(told.recv().unwrap()[4..], [192, 0, 2, 1], "its own server first");
+            keep_one(lease(60, 1, Some(1)), complain);
+            assert_eq!(told.recv().unwrap()[4..], [255; 4], "everybody from T2 on");
+            assert!(has_address() && SAID.lock().unwrap().is_empty());
+            keep_one(lease(2, 1, None), complain);
+            assert_eq!(*SAID.lock().unwrap(), ["guest0: the lease of 192.0.2.77 has ended and was not renewed"]);
+            assert!(!has_address(), "somebody else may have it now");
         });
     }
 
