@@ -217,3 +217,22 @@ fn end(stage: &Stage, spec: &VmSpec, share: &Path) {
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&guest.vm.log())));
     assert_eq!(seen, "of the host\n");
 }
+
+/// The command with which docs/guest.md begins, with a kernel, a root and a directory in the place of those that it names.
+pub fn what_the_documentation_begins_with_runs(stage: &Stage) {
+    let text = include_str!("../../docs/guest.md");
+    let line = text.lines().find(|line| line.starts_with("krundl run ")).expect("a command");
+    let shared = stage.dir_with("shared", "of the host\n");
+    let here = |command: String, (name, path): (&str, &Path)| {
+        assert_eq!(command.matches(name).count(), 1, "{name} in {command}");
+        command.replace(name, path.to_str().expect("a path of UTF-8"))
+    };
+    let (krundl, library, root) = (Path::new(env!("CARGO_BIN_EXE_krundl")), stage.library(), stage.own_root());
+    let places =
+        [("KERNEL/vmlinux", &*stage.kernel), (".:/workspace", &shared.join(".:/workspace")), ("./rootfs", &*root)];
+    let command = places.into_iter().fold(line.to_owned(), here).replacen("krundl", &krundl.display().to_string(), 1);
+    let output = Command::new("sh").args(["-c", &command]).env("KRUNDL_LIBRARY", library).output().expect("sh");
+    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy);
+    assert_eq!((output.status.code(), said[0].as_ref()), (Some(0), ""), "{}", said[1]);
+    assert_eq!(fs::read_to_string(shared.join("f")).expect("the host's file"), "of the host\n");
+}

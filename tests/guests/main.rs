@@ -161,6 +161,7 @@ const NEWEST: &[Case] = cases! {
         gvproxy_serves_another_user_and_by_dhcp,
     },
     kernel::{
+        what_the_documentation_begins_with_runs,
         the_kernel_says_what_it_was_built_with,
     },
     network::{
