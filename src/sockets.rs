@@ -172,14 +172,8 @@ impl OwnDir {
     }
 
     /// Leaves it to the VM, which lives on without us.
-    pub(crate) fn keep(self) {
-        drop(self.into_lock());
-    }
-
-    /// Leaves it to whoever has been told its path. As long as what is returned is open nobody else removes it.
-    pub(crate) fn into_lock(mut self) -> OwnedFd {
+    pub(crate) fn keep(mut self) {
         self.dir.disable_cleanup(true);
-        self.given
     }
 }
 
