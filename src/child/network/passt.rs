@@ -26,15 +26,7 @@ pub(super) fn try_start(network: &Network, log: BorrowedFd<'_>) -> Result<Servin
     apart(&mut command, Some(theirs.as_raw_fd()));
     let mut child = command.spawn().map_err(os("starting it"))?;
     drop(theirs);
-    let udp = ports.iter().find(|port| port.protocol == Protocol::Udp);
-    let answers = answers(&ours, &network.mac);
-    let comes_back = |port| udp::comes_back(&ours, port).map(|comes| if comes { None } else { Some(Failure::OneWay) });
-    let failure = match answers {
-        Ok(true) => udp.map_or(Ok(None), comes_back),
-        Ok(false) => Ok(Some(Failure::Silent)),
-        Err(error) => Err(error),
-    };
-    match failure {
+    match fault(&ours, &network.mac, &ports) {
         Ok(None) => Ok(Serving { connection: ours.into(), pid: child.id(), ports }),
         Ok(Some(failure)) => {
             let _ = child.kill();
@@ -47,6 +39,17 @@ pub(super) fn try_start(network: &Network, log: BorrowedFd<'_>) -> Result<Servin
             end(&mut child)
                 .map_or_else(|error| Err(Failure::Os("waiting for it", error)), |status| Err(Failure::Ended(status)))
         }
+    }
+}
+
+/// What it does not do of what it must, if there is anything. An error when the other end is closed.
+fn fault(connection: &UnixStream, mac: &str, ports: &[OpenPort]) -> io::Result<Option<Failure>> {
+    if !answers(connection, mac)? {
+        return Ok(Some(Failure::Silent));
+    }
+    match ports.iter().find(|port| port.protocol == Protocol::Udp) {
+        Some(port) if !udp::comes_back(connection, port)? => Ok(Some(Failure::OneWay)),
+        _ => Ok(None),
     }
 }
 
