@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
-use crate::library::Environment;
+use crate::library::{Environment, containing};
 
 /// The program's name.
 const NAME: &str = "krundl-vmm";
@@ -159,18 +159,18 @@ fn is_program(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-/// Whether what is loaded at this address is the program, and no library.
-fn is_program_itself(base: *const libc::c_void) -> bool {
-    // SAFETY: an all-zero Dl_info is a valid one to be filled in.
-    let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
+/// An address of the program, whichever library this code is in.
+fn of_program() -> *const libc::c_void {
     #[cfg(target_os = "linux")]
     // SAFETY: getauxval takes any number, and there is always an entry.
-    let entry = unsafe { libc::getauxval(libc::AT_ENTRY) } as *const libc::c_void;
+    unsafe {
+        libc::getauxval(libc::AT_ENTRY) as *const libc::c_void
+    }
     #[cfg(not(target_os = "linux"))]
     // SAFETY: 0 is the program, and every process has one.
-    let entry = unsafe { _dyld_get_image_header(0) };
-    // SAFETY: dladdr takes any address, and info outlives the call.
-    unsafe { libc::dladdr(entry, &mut info) != 0 && info.dli_fbase.cast_const() == base }
+    unsafe {
+        _dyld_get_image_header(0)
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -180,19 +180,10 @@ unsafe extern "C" {
 
 /// The file that holds this very code: a program, or a shared library such as a Python module.
 fn own_file() -> PathBuf {
-    // SAFETY: an all-zero Dl_info is a valid one to be filled in.
-    let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
-    let address = own_file as fn() -> PathBuf as *const libc::c_void;
-    // SAFETY: the address is of a function of ours, and info outlives the call.
-    let named = unsafe { libc::dladdr(address, &mut info) } != 0 && !info.dli_fname.is_null();
+    let own = containing(own_file as fn() -> PathBuf as *const libc::c_void);
+    let program = containing(of_program()).map(|(start, _)| start);
     // The loader knows the program itself by the name that it was started by, which may be that of another file here.
-    if named && !is_program_itself(info.dli_fbase) {
-        // SAFETY: dladdr has set it to a NUL-terminated string that lives as long as the object is loaded.
-        let name = unsafe { std::ffi::CStr::from_ptr(info.dli_fname) };
-        let path = Path::new(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name.to_bytes()));
-        if let Ok(path) = path.canonicalize() {
-            return path;
-        }
-    }
-    std::env::current_exe().unwrap_or_default()
+    let library = own.filter(|(start, _)| Some(*start) != program);
+    let library = library.and_then(|(_, path)| path.canonicalize().ok());
+    library.unwrap_or_else(|| std::env::current_exe().unwrap_or_default())
 }

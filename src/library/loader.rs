@@ -107,8 +107,8 @@ fn look_up(handle: *mut c_void, name: &CStr) -> *const c_void {
     unsafe { libc::dlsym(handle, name.as_ptr()) }
 }
 
-/// Start and file of the library that an address lies in.
-fn containing(address: *const c_void) -> Option<(*const c_void, PathBuf)> {
+/// Start and file of the library or program that an address lies in, by the name that the loader has for it.
+pub(crate) fn containing(address: *const c_void) -> Option<(*const c_void, PathBuf)> {
     let mut info = libc::Dl_info {
         dli_fname: std::ptr::null(),
         dli_fbase: std::ptr::null_mut(),

@@ -24,6 +24,7 @@ mod search;
 pub(crate) use firmware::kernel_release;
 pub use firmware::{Firmware, FirmwareKernel};
 pub use inspect::{inspect, inspect_any};
+pub(crate) use loader::containing;
 pub use name::Flavour;
 pub use observe::{FeatureState, Observation, PkgConfig};
 pub use open::{Library, Progress, open};
