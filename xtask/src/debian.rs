@@ -70,9 +70,7 @@ pub fn install(packages: &[&str]) -> Result<()> {
 /// field into the name of the package that has them.
 pub fn unpacked(cache: &Cache, name: &str, real_name: Option<fn(&str) -> Option<String>>) -> Result<PathBuf> {
     cache.entry(&format!("debian/{name}"), |dir| {
-        let Some(dpkg) = find_program("dpkg").filter(|_| find_program("apt-get").is_some()) else {
-            bail!("the files of the Debian package {name} are needed and this system has no apt-get and dpkg");
-        };
+        let dpkg = dpkg(name)?;
         eprintln!("fetching the Debian package {name} (once) ...");
         with_retries(&format!("fetching the Debian package {name}"), || {
             with_current_lists(|| {
@@ -84,9 +82,7 @@ pub fn unpacked(cache: &Cache, name: &str, real_name: Option<fn(&str) -> Option<
                 output(apt_get().args(["-o", "APT::Sandbox::User=root", "download", &package]).current_dir(dir))
             })
         })?;
-        let file = only_deb(dir)?;
-        output(Command::new(dpkg).arg("-x").arg(&file).arg(dir))?;
-        std::fs::remove_file(&file).with_context(|| format!("could not remove {}", file.display()))
+        unpack(&dpkg, dir)
     })
 }
 
@@ -94,9 +90,7 @@ pub fn unpacked(cache: &Cache, name: &str, real_name: Option<fn(&str) -> Option<
 /// not got. Only for programs that need no later libc than this machine has.
 pub fn unpacked_of(cache: &Cache, suite: &str, name: &str) -> Result<PathBuf> {
     cache.entry(&format!("debian/{suite}/{name}"), |dir| {
-        let Some(dpkg) = find_program("dpkg").filter(|_| find_program("apt-get").is_some()) else {
-            bail!("the files of the Debian package {name} are needed and this system has no apt-get and dpkg");
-        };
+        let dpkg = dpkg(name)?;
         eprintln!("fetching {name} of Debian's {suite} (once) ...");
         // Lists and sources of its own: this machine's apt goes on knowing nothing of that release.
         let apt = dir.join("apt");
@@ -124,11 +118,23 @@ pub fn unpacked_of(cache: &Cache, suite: &str, name: &str) -> Result<PathBuf> {
             output(other().arg("update"))?;
             output(other().args(["download", name]).current_dir(dir))
         })?;
-        let file = only_deb(dir)?;
-        output(Command::new(dpkg).arg("-x").arg(&file).arg(dir))?;
-        std::fs::remove_file(&file).with_context(|| format!("could not remove {}", file.display()))?;
+        unpack(&dpkg, dir)?;
         crate::cache::remove_dir(&apt)
     })
+}
+
+/// What unpacks the package `name`, where there is what fetches it, too.
+fn dpkg(name: &str) -> Result<PathBuf> {
+    find_program("dpkg").filter(|_| find_program("apt-get").is_some()).with_context(|| {
+        format!("the files of the Debian package {name} are needed and this system has no apt-get and dpkg")
+    })
+}
+
+/// Puts the files of the one package in `dir` in its place.
+fn unpack(dpkg: &Path, dir: &Path) -> Result<()> {
+    let file = only_deb(dir)?;
+    output(Command::new(dpkg).arg("-x").arg(&file).arg(dir))?;
+    std::fs::remove_file(&file).with_context(|| format!("could not remove {}", file.display()))
 }
 
 /// A source for that release, from where this machine gets its own.

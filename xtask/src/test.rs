@@ -4,14 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::project::{self, cargo, run};
-use crate::{Cache, Lab, busybox_root, debian, firmware, kernel, libkrun};
+use crate::{Cache, Lab, busybox_root, debian, firmware, install, kernel, libkrun};
 
 /// The releases whose guests are booted in every run.
 const RELEASES: &[&str] = &["1.18.0", "1.19.2", "1.19.7"];
@@ -217,7 +216,7 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
     let root = work.join("root");
     busybox_root(cache, &root)?;
     let source = project::root().join("tests/guests/udp.c");
-    run(Command::new("cc").args(["-O2", "-Wall", "-static", "-o"]).arg(root.join("bin/udp")).arg(source))?;
+    run(install::cc()?.args(["-O2", "-Wall", "-static", "-o"]).arg(root.join("bin/udp")).arg(source))?;
     let firmware = firmware(cache)?;
     let kernel = kernel(cache)?;
     // Makes a disk image of another format.
