@@ -45,6 +45,7 @@ mod python;
 pub mod sockets;
 pub mod spec;
 pub mod symbols;
+mod system;
 
 // Shared with the guest program, which uses the other half of each.
 #[allow(dead_code)]

@@ -13,7 +13,9 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{SocketAddrUnix, connect};
+
+use crate::system::stream_socket;
 
 /// What is under the name of a socket that is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub(crate) fn look(path: &Path) -> Found {
     }
     match try_connect(path) {
         // Another kind of refusal proves nothing.
-        Err(rustix::io::Errno::CONNREFUSED) => Found::Stale,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Found::Stale,
         _ => Found::Served,
     }
 }
@@ -97,10 +99,8 @@ fn notes() -> io::Result<PathBuf> {
     own_directory(runtime_dir()?.join("sockets"))
 }
 
-fn try_connect(path: &Path) -> rustix::io::Result<()> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)
+fn try_connect(path: &Path) -> io::Result<()> {
+    Ok(connect(&stream_socket()?, &SocketAddrUnix::new(path)?)?)
 }
 
 /// The directory for what lasts as long as VMs do: `$XDG_RUNTIME_DIR/krundl`; without that variable `/run/krundl` for root

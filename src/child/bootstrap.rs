@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::orders::{Channel as OrderChannel, NicSetup as OrderNicSetup, OrderMount, OrderNic, OrderRoot, Orders};
 use crate::plan::{CHANNEL_NAME, Channel, Guest, NicSetup};
+use crate::system::path_of;
 
 /// krundl's program for the guest: static, for the guest's architecture, which is the host's.
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/krundl-guest"));
@@ -129,8 +130,8 @@ impl Share {
     }
 
     /// The path to give to libkrun: this very directory, also after it has been removed by name.
-    pub(super) fn shared_path(&self) -> String {
-        format!("/proc/self/fd/{}/.", self.dir.as_raw_fd())
+    pub(super) fn shared_path(&self) -> io::Result<PathBuf> {
+        Ok(path_of(self.dir.as_fd())?.join("."))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::ffi::{CString, c_char};
 use std::io;
-use std::os::fd::{IntoRawFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use super::bootstrap::{self, Share};
 use super::streams::Streams;
@@ -12,6 +13,7 @@ use crate::plan::{Call, Content, Fd, Guest, NetSocket, Shared, Socket};
 use crate::sockets::CONTROL_NAME;
 use crate::spec::HostPath;
 use crate::symbols::Functions;
+use crate::system::{path_of, private_path};
 
 /// What the calls of one VM work on.
 pub(super) struct Caller<'a> {
@@ -296,10 +298,10 @@ impl<'a> Caller<'a> {
     /// kernel follow the link although libkrun opens with O_NOFOLLOW.
     fn shared(&self, dir: &Shared) -> Result<Option<CString>, NotMade> {
         let path = match dir {
-            Shared::Host(HostPath { held: Some(n), .. }) => c_string(format!("/proc/self/fd/{}/.", self.held(*n)?)),
+            Shared::Host(HostPath { held: Some(n), .. }) => in_bytes(path_of(self.held(*n)?)?.join(".")),
             Shared::Host(HostPath { path, held: None }) => c_string(path.as_bytes()),
             Shared::Bootstrap { .. } => {
-                c_string(self.share.ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?.shared_path())
+                in_bytes(self.share.ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?.shared_path()?)
             }
             Shared::Nothing { .. } => return Ok(None),
         };
@@ -314,8 +316,8 @@ impl<'a> Caller<'a> {
     /// A socket by the directory that was checked, so that its path is short wherever that is.
     fn socket(&self, socket: &Socket) -> Result<CString, NotMade> {
         match socket {
-            Socket::Ours(Fd::Control) => c_string(format!("/proc/self/fd/{}/{CONTROL_NAME}", self.fd(Fd::Control))),
-            Socket::Ours(fd) => c_string(format!("/proc/self/fd/{}", self.fd(*fd))),
+            Socket::Ours(Fd::Control) => in_bytes(path_of(self.streams.borrowed(Fd::Control)?)?.join(CONTROL_NAME)),
+            Socket::Ours(fd) => in_bytes(private_path(self.streams.borrowed(*fd)?)?),
             Socket::Host(socket) => {
                 let mut path = self.host_file(&socket.dir)?.into_bytes();
                 path.push(b'/');
@@ -327,16 +329,20 @@ impl<'a> Caller<'a> {
 
     fn host_file(&self, file: &HostPath) -> Result<CString, NotMade> {
         match file.held {
-            Some(n) => c_string(format!("/proc/self/fd/{}", self.held(n)?)),
+            Some(n) => in_bytes(path_of(self.held(n)?)?),
             None => c_string(file.path.as_bytes()),
         }
     }
 
-    fn held(&self, n: u32) -> io::Result<RawFd> {
-        self.streams.held(n).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, "the plan names a descriptor that was not given")
-        })
+    fn held(&self, n: u32) -> io::Result<BorrowedFd<'_>> {
+        self.streams
+            .borrowed(Fd::Held(n))
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the plan names a descriptor that was not given"))
     }
+}
+
+fn in_bytes(path: PathBuf) -> Result<CString, NotMade> {
+    c_string(path.into_os_string().into_vec())
 }
 
 fn c_string(text: impl AsRef<[u8]>) -> Result<CString, NotMade> {

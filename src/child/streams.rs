@@ -92,14 +92,19 @@ impl Streams {
         streams.fold(0, |bits, (n, number)| bits | u32::from(is_port(number)) << n)
     }
 
-    /// A copy of a descriptor, to be given away.
-    pub(super) fn to_give(&self, fd: Fd) -> io::Result<OwnedFd> {
+    /// A descriptor, which must be there.
+    pub(super) fn borrowed(&self, fd: Fd) -> io::Result<BorrowedFd<'_>> {
         let number = self.number(fd);
         if number < 0 {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         }
-        // SAFETY: it is open for as long as this value lives, and borrowed for this call only.
-        copy(unsafe { BorrowedFd::borrow_raw(number) })
+        // SAFETY: it is open for as long as this value lives, and so for as long as it is borrowed.
+        Ok(unsafe { BorrowedFd::borrow_raw(number) })
+    }
+
+    /// A copy of a descriptor, to be given away.
+    pub(super) fn to_give(&self, fd: Fd) -> io::Result<OwnedFd> {
+        copy(self.borrowed(fd)?)
     }
 
     /// Where libkrun's log and its own words go.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{SocketAddrUnix, connect};
 
 use crate::error::{Error, Result, Words};
 use crate::frames::{Decoder, Frame, VERSION};
+use crate::system::{path_of, stream_socket};
 
 /// How long a connection may stay without the guest's first word. libkrun accepts it before the guest listens, and not
 /// every release then closes it.
@@ -179,14 +180,12 @@ pub(super) fn guest_failed(message: &[u8]) -> Error {
 
 /// Paths that are too long for an address are reached by their directory.
 fn dial(path: &Path) -> io::Result<UnixStream> {
-    use std::os::fd::AsRawFd;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket = stream_socket()?;
     match (SocketAddrUnix::new(path), path.parent(), path.file_name()) {
         (Ok(address), ..) => connect(&socket, &address)?,
         (Err(_), Some(parent), Some(name)) => {
             let dir = std::fs::File::open(parent)?;
-            let path = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
+            let path = path_of(dir.as_fd())?.join(name);
             connect(&socket, &SocketAddrUnix::new(path)?)?;
         }
         (Err(error), ..) => return Err(error.into()),

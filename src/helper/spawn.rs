@@ -8,11 +8,14 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Pid;
+
 use super::find::{Helper, Mode};
 use super::handover;
 use super::memory::unnamed_file;
 use super::wire::{self, Request};
 use crate::error::{Error, Result, Words};
+use crate::system::end_of;
 
 /// The variables that the helper inherits: those that the loader and libkrun need to find files, none that may hold
 /// a secret. `RUST_LOG` stays out, for it could silence libkrun's only explanation of a failure.
@@ -49,19 +52,10 @@ pub(crate) struct Running {
     pub status: File,
 }
 
-/// A descriptor that becomes readable when the child's process ends; `None` where the kernel has none.
+/// A descriptor that becomes readable when the child's process ends; `None` where the kernel gives none. On Linux it
+/// stands for that process, and no other, in signals.
 pub(crate) fn pidfd(child: u32) -> Option<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{Pid, PidfdFlags, pidfd_open};
-        let pid = Pid::from_raw(i32::try_from(child).ok()?)?;
-        pidfd_open(pid, PidfdFlags::empty()).ok()
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = child;
-        None
-    }
+    end_of(Pid::from_raw(i32::try_from(child).ok()?)?).ok()
 }
 
 /// Waits for a child's end, but not longer than `timeout`; `true` where the kernel cannot tell.

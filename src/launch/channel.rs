@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::state::Watched;
 use crate::guest_words::{Request, Word};
 use crate::plan::Channel;
+use crate::system::{Place, private_listener};
 
 /// What the guest has said.
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ enum State {
     /// There is none, or it has said its last.
     Silent,
     /// A socket that the VM's process connects to when the guest does.
-    Listening(Arc<UnixListener>),
+    Listening { listener: Arc<UnixListener>, _place: Place },
     /// The connection, or the other end of a console port.
     Open(Arc<File>),
 }
@@ -55,9 +56,9 @@ impl ChannelHost {
                 (State::Open(Arc::new(OwnedFd::from(ours).into())), Some(theirs.into()))
             }
             Channel::Vsock { .. } => {
-                let (listener, socket) = nameless_listener(for_others)?;
+                let (listener, given, place) = private_listener(for_others)?;
                 listener.set_nonblocking(true)?;
-                (State::Listening(Arc::new(listener)), Some(socket))
+                (State::Listening { listener: Arc::new(listener), _place: place }, Some(given))
             }
         };
         Ok((
@@ -76,7 +77,7 @@ impl ChannelHost {
     pub(super) fn watched(&self) -> Option<Watched> {
         match &self.state {
             State::Silent => None,
-            State::Listening(listener) => Some(listener.clone()),
+            State::Listening { listener, .. } => Some(listener.clone()),
             State::Open(stream) => Some(stream.clone()),
         }
     }
@@ -95,7 +96,7 @@ impl ChannelHost {
     /// Takes what has come, without waiting, and tells whether anything has. `vmm` is the VM's process.
     pub(super) fn drain(&mut self, vmm: u32) -> bool {
         let mut news = false;
-        while let State::Listening(listener) = &self.state {
+        while let State::Listening { listener, .. } = &self.state {
             match listener.accept() {
                 Ok((stream, _)) if is_peer(&stream, vmm) && stream.set_nonblocking(true).is_ok() => {
                     self.state = State::Open(Arc::new(OwnedFd::from(stream).into()));
@@ -148,26 +149,6 @@ impl ChannelHost {
     }
 }
 
-/// A listening socket and a descriptor that leads to it: `connect` to `/proc/self/fd/N` reaches it although its name
-/// is gone, so nothing can be left behind in the file system and nobody else can find it.
-fn nameless_listener(for_others: bool) -> io::Result<(UnixListener, OwnedFd)> {
-    use rustix::fs::{Mode, OFlags, open};
-    let mut random = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let name = format!("krundl-{}-{:016x}", std::process::id(), u64::from_le_bytes(random));
-    // A socket's path has room for about 100 bytes; through the directory's descriptor it is always short.
-    let dir = open(std::env::temp_dir(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let path = std::path::PathBuf::from(format!("/proc/self/fd/{}/{name}", std::os::fd::AsRawFd::as_raw_fd(&dir)));
-    let listener = UnixListener::bind(&path)?;
-    if for_others {
-        // Whoever connects is looked at anyway, and only the VM's own process is heard.
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
-    }
-    let socket = open(&path, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty());
-    std::fs::remove_file(&path)?;
-    Ok((listener, socket?))
-}
-
 #[cfg(target_os = "linux")]
 fn is_peer(stream: &UnixStream, vmm: u32) -> bool {
     rustix::net::sockopt::socket_peercred(stream)
@@ -183,12 +164,13 @@ fn is_peer(_: &UnixStream, _: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsRawFd;
+    use crate::system::private_path;
+    use std::os::fd::AsFd;
 
     #[test]
     fn words_come_through_a_socket_without_a_name() {
         let (mut host, given) = ChannelHost::new(Channel::Vsock { port: 1 }, false).unwrap();
-        let path = format!("/proc/self/fd/{}", given.as_ref().unwrap().as_raw_fd());
+        let path = private_path(given.as_ref().unwrap().as_fd()).unwrap();
         let mut guest = UnixStream::connect(&path).unwrap();
         guest.write_all(b"krundl-guest 1\nup\nexi").unwrap();
         host.drain(std::process::id());
@@ -218,7 +200,7 @@ mod tests {
     #[test]
     fn another_process_is_not_heard() {
         let (mut host, given) = ChannelHost::new(Channel::Vsock { port: 1 }, false).unwrap();
-        let path = format!("/proc/self/fd/{}", given.as_ref().unwrap().as_raw_fd());
+        let path = private_path(given.as_ref().unwrap().as_fd()).unwrap();
         let mut stranger = UnixStream::connect(&path).unwrap();
         stranger.write_all(b"krundl-guest 1\nup\nexit 0\n").unwrap();
         host.drain(1);

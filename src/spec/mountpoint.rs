@@ -1,10 +1,16 @@
 //! Where in the guest a mount can go, seen from the directory that will be there.
 
+use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, readlinkat, statat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+
+/// As many links as Linux follows in one path.
+const MAX_LINKS: u32 = 40;
 
 /// What there is at a mount's path in the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,23 +50,63 @@ pub(super) fn find(base: BorrowedFd<'_>, path: &str) -> Result<MountPoint, Strin
 
 /// Type of what `path` leads to below `base`; never leaves `base`.
 pub(super) fn lookup(base: BorrowedFd<'_>, path: &str) -> Result<FileType, Errno> {
-    look(base, path, OFlags::PATH | OFlags::CLOEXEC)
+    walk(base, path, Links::Followed)
 }
 
 /// Whether there is anything by that name below `base`, be it a link that leads nowhere.
 pub(super) fn is_there(base: BorrowedFd<'_>, path: &str) -> bool {
-    look(base, path, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW).is_ok()
+    walk(base, path, Links::LastKept).is_ok()
 }
 
-fn look(base: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<FileType, Errno> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let found = match rustix::fs::openat2(base, path, flags, Mode::empty(), resolve) {
-        // Kernels before 5.6 and some sandboxes: links are then followed on the host's side, which can only
-        // misjudge absolute ones.
-        Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(base, path, flags, Mode::empty()),
-        other => other,
-    }?;
-    Ok(FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode))
+/// What becomes of a link at a path's end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    Followed,
+    LastKept,
+}
+
+/// Goes a path component by component, so that links lead where they lead the guest: below `base`, which not every
+/// system's kernel can be asked for. What changes meanwhile may be misjudged; the guest looks again.
+fn walk(base: BorrowedFd<'_>, path: &str, links: Links) -> Result<FileType, Errno> {
+    // What is still to go, the next one last, and where we are, without links.
+    let mut ahead: Vec<OsString> = components(path.as_ref());
+    let mut here = PathBuf::new();
+    let mut found = FileType::Directory;
+    let mut followed = 0;
+    while let Some(component) = ahead.pop() {
+        if found != FileType::Directory {
+            return Err(Errno::NOTDIR);
+        }
+        if component == ".." {
+            // The root's parent is the root.
+            here.pop();
+            continue;
+        }
+        let next = here.join(&component);
+        found = FileType::from_raw_mode(statat(base, &next, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
+        if found != FileType::Symlink || (links == Links::LastKept && ahead.is_empty()) {
+            here = next;
+            continue;
+        }
+        followed += 1;
+        if followed > MAX_LINKS {
+            return Err(Errno::LOOP);
+        }
+        let target = readlinkat(base, &next, Vec::new())?;
+        let target = OsStr::from_bytes(target.to_bytes());
+        if Path::new(target).is_absolute() {
+            here.clear();
+        }
+        ahead.append(&mut components(target));
+        found = FileType::Directory;
+    }
+    Ok(found)
+}
+
+/// The components that lead anywhere, the first one last.
+fn components(path: &OsStr) -> Vec<OsString> {
+    let all = path.as_bytes().split(|byte| *byte == b'/').rev();
+    all.filter(|name| !name.is_empty() && *name != b".").map(|name| OsStr::from_bytes(name).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -83,5 +129,38 @@ mod tests {
         assert_eq!(find("/srv/other/x"), Ok(MountPoint::MissingBelow));
         assert!(find("/file/x").unwrap_err().contains("/file is there and is not a directory"));
         assert!(find("/file").is_err());
+    }
+
+    #[test]
+    fn links_lead_where_they_lead_the_guest() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("srv/data")).unwrap();
+        std::fs::write(root.path().join("file"), "").unwrap();
+        let links = [
+            ("above", "../../../srv"),
+            ("srv/up", ".././srv//data/"),
+            ("chain", "/above/up"),
+            ("srv/data/home", "/"),
+            ("self", "self"),
+            ("through", "file/x"),
+            ("dangling", "/nowhere"),
+            ("named", "file"),
+        ];
+        for (name, target) in links {
+            std::os::unix::fs::symlink(target, root.path().join(name)).unwrap();
+        }
+        let base = std::fs::File::open(root.path()).unwrap();
+        let lookup = |path| lookup(base.as_fd(), path);
+        assert_eq!(lookup("above/data"), Ok(FileType::Directory), "nothing is above the root");
+        assert_eq!(lookup("chain"), Ok(FileType::Directory));
+        assert_eq!(lookup("chain/home/srv/../srv/up"), Ok(FileType::Directory));
+        assert_eq!(lookup("named"), Ok(FileType::RegularFile));
+        assert_eq!(lookup("self"), Err(Errno::LOOP));
+        assert_eq!(lookup("through"), Err(Errno::NOTDIR));
+        assert_eq!(lookup("dangling"), Err(Errno::NOENT));
+        assert_eq!(lookup(""), Ok(FileType::Directory), "the root itself");
+        let is_there = |path| is_there(base.as_fd(), path);
+        assert!(is_there("dangling") && is_there("self") && is_there("chain/home"));
+        assert!(!is_there("dangling/x") && !is_there("srv/other"));
     }
 }

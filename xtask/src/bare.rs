@@ -34,31 +34,45 @@ exec chroot --userspec="$user" . /usr/bin/env -i PATH=/usr/local/sbin:/usr/local
     HOME=/root DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"
 "#;
 
+/// Whom this machine trusts.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// A machine of its own kind: what is installed in it stays until it is made anew.
 pub struct Bare {
     base: PathBuf,
     change: PathBuf,
     user: &'static str,
     seen: String,
+    online: bool,
 }
 
 impl Bare {
-    /// A fresh one with these Debian packages besides, whose changes lie in `change`. Needs root.
+    /// A fresh one with these Debian packages besides, of this machine's release, whose changes lie in `change`. Needs root.
     ///
     /// # Errors
     /// What could not be fetched.
     pub fn new(cache: &Cache, packages: &[&str], change: &Path) -> Result<Bare> {
+        Bare::of(cache, &suite()?, packages, change)
+    }
+
+    /// The same of another release.
+    ///
+    /// # Errors
+    /// What could not be fetched.
+    pub fn of(cache: &Cache, suite: &str, packages: &[&str], change: &Path) -> Result<Bare> {
         if !is_root() {
             bail!("a bare Debian is made and entered by root only");
         }
         let program = debian::program("mmdebstrap", "mmdebstrap")?;
-        let suite = suite()?;
         let list = packages.join(",");
         let key = format!("bare/{suite}-{}", fingerprint([list.as_bytes()]));
         let base = cache.entry(&key, |dir| {
             eprintln!("making a bare Debian {suite} with {list:?} (a minute, once) ...");
             let mut command = Command::new(&program);
-            command.args(["--mode=root", "--variant=minbase", "--quiet", &suite]).arg(dir.join("root"));
+            command.args(["--mode=root", "--variant=minbase", "--quiet"]);
+            // The lists of a release to come are good for days only, and a mirror may lag behind.
+            command.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
+            command.arg(suite).arg(dir.join("root"));
             if !list.is_empty() {
                 command.arg(format!("--include={list}"));
             }
@@ -70,7 +84,19 @@ impl Bare {
         })?;
         crate::cache::remove_dir(change)?;
         fs::create_dir_all(change).with_context(|| format!("could not create {}", change.display()))?;
-        Ok(Bare { base: base.join("root"), change: change.to_owned(), user: "0:0", seen: String::new() })
+        Ok(Bare { base: base.join("root"), change: change.to_owned(), user: "0:0", seen: String::new(), online: false })
+    }
+
+    /// With this machine's network, and the certificates that are trusted here.
+    ///
+    /// # Errors
+    /// Its settings cannot be copied.
+    pub fn online(mut self) -> Result<Bare> {
+        for file in ["/etc/resolv.conf", "/etc/hosts", CERTIFICATES] {
+            self.put(Path::new(file), file)?;
+        }
+        self.online = true;
+        Ok(self)
     }
 
     /// A directory of this machine is seen there, under its own name, and cannot be changed.
@@ -83,7 +109,8 @@ impl Bare {
     /// The same machine for an ordinary user.
     #[must_use]
     pub fn as_nobody(&self) -> Bare {
-        Bare { base: self.base.clone(), change: self.change.clone(), user: "65534:65534", seen: self.seen.clone() }
+        let Bare { base, change, seen, online, .. } = self;
+        Bare { base: base.clone(), change: change.clone(), user: "65534:65534", seen: seen.clone(), online: *online }
     }
 
     /// Puts a file of this machine there.
@@ -109,13 +136,17 @@ impl Bare {
         })
     }
 
-    /// Runs a line of the shell there, without a network.
+    /// Runs a line of the shell there.
     ///
     /// # Errors
     /// It cannot be started; its own failure is no error.
     pub fn run(&self, line: &str) -> Result<Output> {
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--fork", "--net", "--kill-child", "sh", "-c", ENTER, "enter"]);
+        command.args(["--mount", "--pid", "--fork", "--kill-child"]);
+        if !self.online {
+            command.arg("--net");
+        }
+        command.args(["sh", "-c", ENTER, "enter"]);
         command.arg(&self.base).arg(&self.change).arg(self.user).arg(&self.seen);
         command.args(["sh", "-c", line]);
         command.stdin(Stdio::null()).output().context("could not start unshare")

@@ -42,6 +42,9 @@ enum Task {
         /// bytes), arm64 (built, and booted on an emulated machine)
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["guests", "python", "ffi", "smolvm", "packaging"])]
         kernels: Option<String>,
+        /// Only that krundl compiles for macOS, of the long run
+        #[arg(long, conflicts_with_all = ["guests", "python", "ffi", "smolvm", "packaging", "kernels"])]
+        macos: bool,
         /// Only what is packed, and of that only the parts with this in their names: crate, distributions, fresh,
         /// cargo-c, semver, wheels
         #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "",
@@ -176,8 +179,8 @@ fn run(task: Task) -> Result<ExitCode> {
             println!("{}", xtask::libkrun(&cache, &release, &features)?.display());
         }
         Task::Demo => xtask::demo::demo(&cache)?,
-        Task::Test { full, guests, python, ffi, kernels, packaging, smolvm } => {
-            let selection = xtask::test::Selection { full, guests, python, ffi, kernels, packaging, smolvm };
+        Task::Test { full, guests, python, ffi, kernels, macos, packaging, smolvm } => {
+            let selection = xtask::test::Selection { full, guests, python, ffi, kernels, macos, packaging, smolvm };
             xtask::test::test(&cache, &selection)?;
         }
         Task::Bench { quick, write, filter } => {

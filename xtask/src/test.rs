@@ -55,6 +55,8 @@ pub struct Selection {
     pub packaging: Option<String>,
     /// Only the kernels of our own, and of that only the parts with this in their names.
     pub kernels: Option<String>,
+    /// Only that krundl compiles for macOS.
+    pub macos: bool,
     /// Only SmolVM with krundl behind its libkrun backend.
     pub smolvm: bool,
 }
@@ -78,6 +80,11 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     if let Some(filter) = &selection.kernels {
         kernels(cache, filter)?;
         eprintln!("\n==> the kernels passed in {} s", started.elapsed().as_secs());
+        return Ok(());
+    }
+    if selection.macos {
+        crate::macos::test(cache)?;
+        eprintln!("\n==> compiling for macOS passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
     if selection.python {
@@ -106,6 +113,8 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     }
     if selection.full && selection.guests.is_none() {
         kernels(cache, "")?;
+        step("krundl for macOS, compiled only (about 2 minutes, and 2 more the first time)");
+        crate::macos::test(cache)?;
     }
     guests(cache, selection, &skips)?;
     skips.judge()?;

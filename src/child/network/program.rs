@@ -89,6 +89,7 @@ pub(super) fn end(child: &mut Child) -> io::Result<ExitStatus> {
 /// The program gets nothing of ours but its standard streams and `connection`, is away from the terminal, whose keys
 /// are for the guest, and dies with this process.
 pub(super) fn apart(command: &mut Command, connection: Option<RawFd>) {
+    #[cfg(target_os = "linux")]
     let parent = std::process::id();
     // SAFETY: between fork and exec only async-signal-safe functions are called, and nothing is allocated.
     unsafe {

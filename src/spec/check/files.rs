@@ -35,7 +35,7 @@ impl Checker {
             Ok(dir) => match usable_directory(dir.as_fd()) {
                 Ok(()) => {
                     let copy = dir.try_clone().ok();
-                    self.allowed(field, dir.as_fd(), path, Access::READ_OK | Access::EXEC_OK);
+                    self.allowed(field, dir.metadata(), path, Access::READ_OK | Access::EXEC_OK);
                     (self.hold(dir, path), copy)
                 }
                 Err(error) => {
@@ -79,7 +79,7 @@ impl Checker {
             refuse_nul(path).and_then(|()| File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path));
         match opened.and_then(|file| Ok((file.metadata()?.is_file(), file))) {
             Ok((true, file)) => {
-                self.allowed(field, file.as_fd(), path, Access::READ_OK);
+                self.allowed(field, file.metadata(), path, Access::READ_OK);
                 Some(file)
             }
             Ok((false, _)) => {
@@ -105,7 +105,7 @@ impl Checker {
             Ok(file) => {
                 if purpose == Use::Write {
                     // libkrun opens it once more, after it has become another user.
-                    self.allowed(field, file.as_fd(), path, Access::WRITE_OK);
+                    self.allowed(field, file.metadata(), path, Access::WRITE_OK);
                 }
                 Some(self.hold(file, path))
             }

@@ -1,6 +1,8 @@
 //! The user and group that the VM's process becomes: who may ask for it, and what that user can reach.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::Access;
@@ -35,47 +37,43 @@ impl Checker {
         }
         // libkrun opens it after the change, and aborts where it cannot.
         let kvm = Path::new("/dev/kvm");
-        if self.identity.is_some()
-            && let Ok(device) = rustix::fs::open(kvm, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty())
-        {
-            self.allowed("uid", device.as_fd(), kvm, Access::READ_OK | Access::WRITE_OK);
-        }
+        self.allowed("uid", kvm.metadata(), kvm, Access::READ_OK | Access::WRITE_OK);
     }
 
-    /// Whether the user that the VM's process becomes may do that with a file, as far as its mode tells.
-    pub(super) fn allowed(&mut self, field: &str, file: BorrowedFd<'_>, path: &Path, wish: Access) {
-        let Some(Identity { uid, gid }) = self.identity else { return };
-        let Ok(stat) = rustix::fs::fstat(file) else { return };
-        let shift = match (stat.st_uid == uid, stat.st_gid == gid) {
+    /// Whether the user that the VM's process becomes may do that with a file, as far as its mode tells. What is not
+    /// there is not judged.
+    pub(super) fn allowed(&mut self, field: &str, file: io::Result<Metadata>, path: &Path, wish: Access) {
+        let (Some(Identity { uid, gid }), Ok(file)) = (self.identity, file) else { return };
+        let shift = match (file.uid() == uid, file.gid() == gid) {
             (true, _) => 6,
             (false, true) => 3,
             (false, false) => 0,
         };
-        let granted = (stat.st_mode >> shift) & 0o7;
-        let denied = wish.bits() & !granted;
-        if denied == 0 || has_access_list(file) {
+        let granted = (file.mode() >> shift) & 0o7;
+        let rights = [(4, Access::READ_OK, "read"), (2, Access::WRITE_OK, "write to"), (1, Access::EXEC_OK, "enter")];
+        let denied: Vec<&str> = rights
+            .into_iter()
+            .filter(|(bit, right, _)| wish.contains(*right) && granted & bit == 0)
+            .map(|(_, _, word)| word)
+            .collect();
+        if denied.is_empty() || has_access_list(path) {
             return;
         }
-        let words = [(4, "read"), (2, "write to"), (1, "enter")];
-        let what: Vec<&str> = words.iter().filter(|(bit, _)| denied & bit != 0).map(|(_, word)| *word).collect();
         self.host(
             field,
             format!(
                 "user {uid}, group {gid} may not {} {} (owner {}:{}, mode {:04o})",
-                what.join(" or "),
+                denied.join(" or "),
                 path.display(),
-                stat.st_uid,
-                stat.st_gid,
-                stat.st_mode & 0o7777
+                file.uid(),
+                file.gid(),
+                file.mode() & 0o7777
             ),
         );
     }
 }
 
 /// Whether more than the mode decides; then only trying would tell.
-fn has_access_list(file: BorrowedFd<'_>) -> bool {
-    use std::os::fd::AsRawFd;
-    // Through /proc, because a descriptor that was opened for its path alone cannot be asked.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+fn has_access_list(path: &Path) -> bool {
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0u8; 0][..]).is_ok_and(|size| size > 0)
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{Access, Mode, OFlags};
+use rustix::fs::Access;
 
 use super::Checker;
 use super::files::{plain, refuse_nul};
@@ -16,9 +16,10 @@ use crate::plan::{CHANNEL_PORT, CONTROL_PORT};
 use crate::sockets::{self, Found};
 use crate::spec::findings::{Findings, HostPath, HostSocket};
 use crate::spec::model::{Control, Gvproxy, NetFeature, Nic, Tsi, VmSpec, VsockPort};
+use crate::system::handle;
 
 /// The longest path of a unix socket, in bytes.
-const MAX_SOCKET_PATH: usize = 107;
+const MAX_SOCKET_PATH: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path) - 1;
 /// The guest's address on vsock, which libkrun gives every guest.
 const GUEST_CID: u32 = 3;
 /// The longest name of a network interface, in bytes.
@@ -195,7 +196,7 @@ impl Checker {
         }
         let device = Path::new("/dev/net/tun");
         match std::fs::File::options().read(true).write(true).open(device) {
-            Ok(file) => self.allowed(field, file.as_fd(), device, Access::READ_OK | Access::WRITE_OK),
+            Ok(file) => self.allowed(field, file.metadata(), device, Access::READ_OK | Access::WRITE_OK),
             Err(error) => return self.host(field, format!("{} cannot be opened: {}", device.display(), plain(&error))),
         }
         let exists = Path::new("/sys/class/net").join(name).exists();
@@ -207,20 +208,19 @@ impl Checker {
     /// A socket on which somebody must listen: if nobody does, libkrun hangs. It is not tried by connecting, because
     /// passt serves one client and then ends.
     fn server(&mut self, field: &str, path: &Path, kind: &str) -> HostPath {
-        let opened =
-            refuse_nul(path).and_then(|()| Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?));
-        let socket = match opened {
-            Ok(socket) => std::fs::File::from(socket),
+        let socket = match refuse_nul(path).and_then(|()| handle(path)) {
+            Ok(socket) => socket,
             Err(error) => {
                 self.host(field, format!("{} cannot be found: {}", path.display(), plain(&error)));
                 return HostPath::default();
             }
         };
-        if !socket.metadata().is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        let metadata = socket.as_ref().map_or_else(|| path.metadata(), std::fs::File::metadata);
+        if !metadata.as_ref().is_ok_and(|metadata| metadata.file_type().is_socket()) {
             self.host(field, format!("{} is no socket", path.display()));
             return HostPath::default();
         }
-        self.allowed(field, socket.as_fd(), path, Access::WRITE_OK);
+        self.allowed(field, metadata, path, Access::WRITE_OK);
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         match served(&canonical, path, kind) {
             Served::No => self.host(
@@ -241,7 +241,10 @@ impl Checker {
             }
             Served::Yes | Served::Unknown => {}
         }
-        self.hold(socket, path)
+        match socket {
+            Some(socket) => self.hold(socket, path),
+            None => HostPath { path: canonical.into(), held: None },
+        }
     }
 
     fn vsock_port(&mut self, n: usize, port: &VsockPort) -> HostSocket {
@@ -302,7 +305,7 @@ impl Checker {
             }
             _ if listen => {
                 if let Some(opened) = &opened {
-                    self.allowed(field, opened.as_fd(), parent, Access::WRITE_OK);
+                    self.allowed(field, opened.metadata(), parent, Access::WRITE_OK);
                 }
             }
             // Somebody may still begin to listen.
