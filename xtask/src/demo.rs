@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::space::{self, Need};
 use crate::{Cache, Lab, busybox_root, debian, project};
 
 /// The libkrun that the demo shows.
 const RELEASE: &str = "1.19.7";
 /// What it takes, and the Debian packages that bring it; the last one where there is no KVM.
 const PROGRAMS: [(&str, &str); 3] = [("cc", "gcc libc6-dev"), ("python3", "python3 python3-pip"), Lab::PROGRAM];
+/// The room that it takes, as measured, and some more.
+const NEED: Need = Need { target: 1_000, cache: 1_000 };
 /// How long a guest may take where it runs natively; it needs a second or two.
 const NATIVE: Duration = Duration::from_secs(30);
 
@@ -29,6 +32,7 @@ pub fn demo(cache: &Cache) -> Result<()> {
     // Before anything is begun.
     let has_kvm = Path::new("/dev/kvm").exists();
     debian::require(if has_kvm { &PROGRAMS[..PROGRAMS.len() - 1] } else { &PROGRAMS })?;
+    space::require(cache, NEED)?;
     step("building krundl");
     let built = project::executables(&["build", "--bins"])?;
     let krundl = project::executable(&built, "krundl")?;

@@ -33,6 +33,7 @@ pub mod project;
 pub mod python;
 pub mod python_types;
 pub mod smolvm;
+pub mod space;
 pub mod test;
 pub mod tools;
 

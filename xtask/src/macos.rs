@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::bare::{Bare, said};
+use crate::cache::remove_dir;
 use crate::{Cache, project};
 
 /// The first release of Debian whose compiler is new enough for krundl. It has the standard library's source as well, from
@@ -18,7 +19,8 @@ const FEATURES: [&str; 2] = ["--no-default-features", "--all-features"];
 /// What does not compile, or the compiler's warnings.
 pub(crate) fn test(cache: &Cache) -> Result<()> {
     let root = project::root();
-    let bare = Bare::of(cache, SUITE, &PACKAGES, &root.join("target/krundl-macos"))?.online()?.see(&root);
+    let work = root.join("target/krundl-macos");
+    let bare = Bare::of(cache, SUITE, &PACKAGES, &work)?.online()?.see(&root);
     for features in FEATURES {
         eprintln!("with {features} ...");
         // What makes the standard library anew is kept from all but its own developers.
@@ -33,5 +35,5 @@ pub(crate) fn test(cache: &Cache) -> Result<()> {
             bail!("krundl does not compile for {TARGET} with {features}:\n{said}");
         }
     }
-    Ok(())
+    remove_dir(&work)
 }

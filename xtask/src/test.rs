@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::project::{self, cargo, run};
+use crate::space::{self, Need};
 use crate::{Cache, Lab, busybox_root, debian, firmware, install, kernel, libkrun};
 
 /// The releases whose guests are booted in every run.
@@ -39,6 +40,12 @@ const FURTHER_PROGRAMS: [(&str, &str); 8] = [
     ("mmdebstrap", "mmdebstrap"),
     ("valgrind", "valgrind libc6-dbg"),
 ];
+
+/// The room that all of it takes, as measured, and a quarter more. What cargo builds again more quickly, because it was
+/// built before (`CARGO_INCREMENTAL`), is not counted.
+const NEED: Need = Need { target: 6_000, cache: 4_000 };
+/// What the long run takes.
+const FULL_NEED: Need = Need { target: 12_000, cache: 8_000 };
 
 /// What is run.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +106,9 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     }
     let programs = [&PROGRAMS[..], if selection.guests.is_none() { &FURTHER_PROGRAMS } else { &[] }].concat();
     debian::require(&programs)?;
+    if selection.guests.is_none() {
+        space::require(cache, if selection.full { FULL_NEED } else { NEED })?;
+    }
     let skips = Skips::new()?;
     if selection.guests.is_none() {
         without_guests(cache, &skips)?;
