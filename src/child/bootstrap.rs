@@ -69,7 +69,7 @@ pub(super) fn orders(guest: &Guest, ports: u32) -> Vec<u8> {
             .map(|nic| OrderNic {
                 field: nic.field.clone().into_bytes(),
                 // It was made by the plan.
-                mac: super::one::address(&nic.mac).unwrap_or_default(),
+                mac: super::mac::hardware_address(&nic.mac).unwrap_or_default(),
                 setup: match nic.setup {
                     NicSetup::Dhcp => OrderNicSetup::Dhcp,
                     NicSetup::Static { address, prefix, gateway } => OrderNicSetup::Static {

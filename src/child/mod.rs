@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod here;
+mod mac;
 mod network;
 mod one;
 mod parent;

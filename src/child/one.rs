@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use super::bootstrap::{self, Share};
+use super::mac::hardware_address;
 use super::streams::Streams;
 use crate::plan::{Call, Content, Fd, Guest, NetSocket, Shared, Socket};
 use crate::sockets::CONTROL_NAME;
@@ -141,7 +142,7 @@ impl<'a> Caller<'a> {
                 made!(krun_add_vsock_port2(ctx, *port, path.as_ptr(), *listen))
             }
             Call::AddNetUnixstream { socket, mac, features, flags } => {
-                let mac = address(mac)?;
+                let mac = hardware_address(mac)?;
                 let (path, fd) = match socket {
                     NetSocket::Ours(fd) => (None, self.given(Some(*fd))?),
                     NetSocket::Host(socket) => (Some(self.host_file(socket)?), -1),
@@ -149,11 +150,11 @@ impl<'a> Caller<'a> {
                 made!(krun_add_net_unixstream(ctx, pointer(path.as_ref()), fd, mac.as_ptr(), *features, *flags))
             }
             Call::AddNetUnixgram { socket, mac, features, flags } => {
-                let (socket, mac) = (self.host_file(socket)?, address(mac)?);
+                let (socket, mac) = (self.host_file(socket)?, hardware_address(mac)?);
                 made!(krun_add_net_unixgram(ctx, socket.as_ptr(), -1, mac.as_ptr(), *features, *flags))
             }
             Call::AddNetTap { name, mac, features, flags } => {
-                let (name, mac) = (c_string(name)?, address(mac)?);
+                let (name, mac) = (c_string(name)?, hardware_address(mac)?);
                 made!(krun_add_net_tap(ctx, name.as_ptr(), mac.as_ptr(), *features, *flags))
             }
             Call::SetPasstFd { socket } => {
@@ -171,7 +172,7 @@ impl<'a> Caller<'a> {
                 made!(krun_set_gvproxy_path(ctx, socket.as_ptr()))
             }
             Call::SetNetMac { mac } => {
-                let mac = address(mac)?;
+                let mac = hardware_address(mac)?;
                 made!(krun_set_net_mac(ctx, mac.as_ptr()))
             }
             Call::AddDisk { id, disk, read_only } => {
@@ -347,13 +348,6 @@ fn in_bytes(path: PathBuf) -> Result<CString, NotMade> {
 
 fn c_string(text: impl AsRef<[u8]>) -> Result<CString, NotMade> {
     Ok(CString::new(text.as_ref()).map_err(io::Error::from)?)
-}
-
-/// `5a:94:ef:e4:0c:ee` as bytes.
-pub(super) fn address(text: &str) -> io::Result<[u8; 6]> {
-    let bytes: Option<Vec<u8>> = text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect();
-    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 fn pointer(text: Option<&CString>) -> *const c_char {

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 
-use super::state::Watched;
+use super::wake::Watched;
 use crate::guest_words::{Request, Word};
 use crate::plan::Channel;
 use crate::system::{Place, private_listener};

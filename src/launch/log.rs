@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::options::LogTarget;
-use super::state::Watched;
+use super::wake::{Watched, nonblocking};
 
 /// How much of the beginning is kept, in bytes: start-up failures are explained there.
 const HEAD: usize = 32 * 1024;
@@ -115,11 +115,6 @@ fn tail_of(file: &File, start: u64) -> io::Result<Vec<u8>> {
     let read = file.read_at(&mut bytes, from)?;
     bytes.truncate(read);
     Ok(bytes)
-}
-
-pub(super) fn nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let flags = fcntl_getfl(fd)?;
-    Ok(fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::channel::ChannelHost;
-use super::log::{Log, nonblocking};
+use super::log::Log;
 use super::options::{LaunchOptions, LogTarget, Stream};
 use super::prepare::Prepared;
 use super::state::{Progress, State};
 use super::terminal::SavedTerminal;
 use super::vm::Vm;
-use super::wake::Wake;
+use super::wake::{Wake, nonblocking};
 use crate::error::{Error, Result};
 use crate::helper::wire::{How, Inbox, Request};
 use crate::helper::{Helper, Running, Spawn, pidfd};

@@ -13,7 +13,7 @@ use super::channel::ChannelHost;
 use super::log::Log;
 use super::outcome::Exit;
 use super::terminal::SavedTerminal;
-use super::wake::Wake;
+use super::wake::{Wake, Watched};
 use crate::error::{Ended, Error, Result, Words};
 use crate::guest_words::Word;
 use crate::helper::wire::{Inbox, Status};
@@ -21,9 +21,6 @@ use crate::helper::{Helper, ends_within, pidfd};
 use crate::plan::{Call, OpenPort};
 use crate::sockets::{self, OwnDir};
 use crate::symbols::Function;
-
-/// A descriptor that a thread may still wait on while another one is done with it.
-pub(super) type Watched = Arc<dyn AsFd + Send + Sync>;
 
 /// What is known of a VM's process.
 pub(super) struct State {

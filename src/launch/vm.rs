@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::outcome::Exit;
-use super::state::{State, Watched};
+use super::state::State;
+use super::wake::Watched;
 use crate::error::{Error, Result};
 use crate::guest_words::{Request, Word};
 use crate::plan::OpenPort;

@@ -5,8 +5,10 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use super::log::nonblocking;
-use super::state::Watched;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+/// A descriptor that a thread may still wait on while another one is done with it.
+pub(super) type Watched = Arc<dyn AsFd + Send + Sync>;
 
 /// A pipe that is readable as long as somebody who waits has not seen the latest news.
 pub(super) struct Wake {
@@ -48,6 +50,12 @@ impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }
+}
+
+/// Reading and writing it never wait; whoever else has it shares that.
+pub(super) fn nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = fcntl_getfl(fd)?;
+    Ok(fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
 }
 
 fn pipe() -> io::Result<(File, File)> {

@@ -56,7 +56,7 @@ fn fault(connection: &UnixStream, mac: &str, ports: &[OpenPort]) -> io::Result<O
 /// Asks until there is an answer: then it has read its arguments, opened its ports and serves. `false` when there is
 /// none in time, an error when the other end is closed.
 fn answers(connection: &UnixStream, mac: &str) -> io::Result<bool> {
-    let mac = crate::child::one::address(mac)?;
+    let mac = crate::child::mac::hardware_address(mac)?;
     let deadline = Instant::now() + PATIENCE;
     let mut questions = [arp(mac), neighbour(mac)].into_iter().cycle();
     while Instant::now() < deadline {
