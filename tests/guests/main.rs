@@ -172,6 +172,7 @@ const NEWEST: &[Case] = cases! {
         a_passt_without_a_way_out_says_so,
         a_card_without_a_dhcp_server_ends_the_vm_unless_it_is_optional,
         a_lease_of_dnsmasq_is_renewed_when_that_says,
+        a_guest_goes_on_without_its_network_when_passt_is_killed,
     },
     faults::{
         a_krundl_without_stdin_gives_an_empty_one,

@@ -287,6 +287,36 @@ pub fn two_guests_of_one_spec_have_a_port_each_and_nothing_is_left_of_one_that_i
     assert_eq!(says(at(&other)), "of the guest\n", "the other one goes on");
 }
 
+/// Clock ticks that a process has had of the processor.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// libkrun says so in its log, and its thread for the card does not go round in circles.
+pub fn a_guest_goes_on_without_its_network_when_passt_is_killed(stage: &Stage) {
+    host_network();
+    let script = format!(
+        "echo ready; sleep 2; for n in 1 2 3; do echo x | nc -w 1 {HOST} 9; done; echo tried; sleep 3; echo there; exit 3"
+    );
+    let mut guest = Talking::launch(stage, &spec(stage, &script, json!({"nics": [{"passt": {}, "dns": []}]})));
+    guest.hears("ready");
+    for pid in passts() {
+        // SAFETY: our own process.
+        unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
+    }
+    guest.hears("tried");
+    let before = ticks(guest.guest.vm.pid());
+    std::thread::sleep(Duration::from_secs(2));
+    let used = ticks(guest.guest.vm.pid()) - before;
+    assert!(used < 100, "{used} ticks in two seconds, which have 200");
+    guest.hears("there");
+    assert_eq!(guest.guest.vm.wait().unwrap_or_else(|error| panic!("{error}")).status(), 3);
+    let log = guest.guest.vm.log();
+    assert!(String::from_utf8_lossy(&log).contains("Networking is now disabled"), "{}", String::from_utf8_lossy(&log));
+}
+
 /// As krundl is used from a shell, and killed together with its VM.
 pub fn nothing_is_left_of_a_network_when_krundl_and_the_vm_are_killed(stage: &Stage) {
     host_network();
