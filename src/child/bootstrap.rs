@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::orders::{Channel as OrderChannel, NicSetup as OrderNicSetup, OrderMount, OrderNic, OrderRoot, Orders};
 use crate::plan::{CHANNEL_NAME, Channel, Guest, NicSetup};
-use crate::system::path_of;
+use crate::system::{path_of, random};
 
 /// krundl's program for the guest: static, for the guest's architecture, which is the host's.
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/krundl-guest"));
@@ -104,7 +104,7 @@ impl Share {
     pub(super) fn make(guest: &Guest, ports: u32, owner: (Option<u32>, Option<u32>)) -> io::Result<Share> {
         let parent = std::env::temp_dir();
         sweep(&parent);
-        let path = parent.join(format!("{PREFIX}{}-{:08x}", std::process::id(), random()?));
+        let path = parent.join(format!("{PREFIX}{}-{:08x}", std::process::id(), u32::from_le_bytes(random()?)));
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         match Share::fill(&path, guest, ports, owner) {
             Ok(dir) => Ok(Share { path, dir }),
@@ -137,12 +137,6 @@ impl Share {
 
 fn write(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     File::options().write(true).create_new(true).mode(mode).open(path)?.write_all(bytes)
-}
-
-fn random() -> io::Result<u32> {
-    let mut bytes = [0; 4];
-    io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(u32::from_le_bytes(bytes))
 }
 
 /// Removes the directories that nobody locks any more.

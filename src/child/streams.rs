@@ -68,7 +68,7 @@ impl Streams {
         match fd {
             Fd::Null => self.null,
             Fd::Network(n) => self.networks.get(n as usize).map_or(-1, AsRawFd::as_raw_fd),
-            Fd::Held(n) => self.held(n).unwrap_or(-1),
+            Fd::Held(n) => self.held.get(n as usize).map_or(-1, AsRawFd::as_raw_fd),
             Fd::Stdin => self.stdin,
             Fd::Stdout => self.stdout,
             Fd::Stderr => self.stderr,
@@ -110,11 +110,6 @@ impl Streams {
     /// Where libkrun's log and its own words go.
     pub(super) fn log(&self) -> BorrowedFd<'_> {
         self.log.as_fd()
-    }
-
-    /// The number of the n-th thing that the host checks kept open.
-    pub(super) fn held(&self, n: u32) -> Option<RawFd> {
-        self.held.get(n as usize).map(AsRawFd::as_raw_fd)
     }
 }
 

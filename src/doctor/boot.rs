@@ -15,6 +15,7 @@ use crate::launch::{Exit, LaunchOptions, Stream, launch, prepare};
 use crate::plan::Channel;
 use crate::spec::{Mount, VmSpec};
 use crate::symbols::Function;
+use crate::system::random;
 
 /// How long the guest may take to come up, and then to do its work. A guest takes a second or two; one in a software
 /// emulation 5 to 20.
@@ -132,8 +133,7 @@ fn is_untouched(dir: &Path, nonce: &[u8]) -> bool {
 }
 
 fn nonce() -> io::Result<Vec<u8>> {
-    let mut bytes = [0; 16];
-    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let bytes: [u8; 16] = random()?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes())
 }
 

@@ -1,8 +1,8 @@
 //! Linux: descriptors have names in /proc, and processes have descriptors.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -34,12 +34,10 @@ pub(crate) struct Place;
 /// A listening socket and a descriptor with which a child finds it ([`private_path`]). Its name is gone by then, so
 /// nothing can be left behind and nobody else can find it. With `for_others` users of any name may connect.
 pub(crate) fn private_listener(for_others: bool) -> io::Result<(UnixListener, OwnedFd, Place)> {
-    let mut random = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let name = format!("krundl-{}-{:016x}", std::process::id(), u64::from_le_bytes(random));
+    let name = format!("krundl-{}-{:016x}", std::process::id(), u64::from_le_bytes(super::random()?));
     // A socket's path has room for about 100 bytes; through the directory's descriptor it is always short.
     let dir = open(std::env::temp_dir(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let path = path_of(std::os::fd::AsFd::as_fd(&dir))?.join(name);
+    let path = path_of(dir.as_fd())?.join(name);
     let listener = UnixListener::bind(&path)?;
     if for_others {
         // Whoever connects is looked at anyway, and only the VM's own process is heard.

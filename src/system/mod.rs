@@ -5,4 +5,14 @@
 #[cfg_attr(not(target_os = "linux"), path = "macos.rs")]
 mod own;
 
+use std::fs::File;
+use std::io::{self, Read};
+
 pub(crate) use own::{Place, end_of, handle, path_of, private_listener, private_path, stream_socket};
+
+/// Bytes that nobody can guess.
+pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use rustix::fs::{Access, AtFlags};
 use super::Checker;
 use crate::spec::findings::HostPath;
 use crate::spec::text::Text;
+use crate::system::path_of;
 
 /// What the VM's process does with a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Checker {
             Ok(dir) => match usable_directory(dir.as_fd()) {
                 Ok(()) => {
                     let copy = dir.try_clone().ok();
-                    self.allowed(field, dir.metadata(), path, Access::READ_OK | Access::EXEC_OK);
+                    self.allowed(field, || dir.metadata(), path, Access::READ_OK | Access::EXEC_OK);
                     (self.hold(dir, path), copy)
                 }
                 Err(error) => {
@@ -59,7 +60,7 @@ impl Checker {
     /// Keeps a file open.
     pub(super) fn hold(&mut self, file: File, path: &Path) -> HostPath {
         // The name of what was opened, not the name that was asked for.
-        let by_fd = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let by_fd = path_of(file.as_fd()).unwrap_or_default();
         let named = std::fs::read_link(&by_fd);
         let held = named.is_ok() && std::fs::metadata(&by_fd).is_ok();
         let path = named.or_else(|_| path.canonicalize()).unwrap_or_else(|_| path.to_owned());
@@ -79,7 +80,7 @@ impl Checker {
             refuse_nul(path).and_then(|()| File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path));
         match opened.and_then(|file| Ok((file.metadata()?.is_file(), file))) {
             Ok((true, file)) => {
-                self.allowed(field, file.metadata(), path, Access::READ_OK);
+                self.allowed(field, || file.metadata(), path, Access::READ_OK);
                 Some(file)
             }
             Ok((false, _)) => {
@@ -105,7 +106,7 @@ impl Checker {
             Ok(file) => {
                 if purpose == Use::Write {
                     // libkrun opens it once more, after it has become another user.
-                    self.allowed(field, file.metadata(), path, Access::WRITE_OK);
+                    self.allowed(field, || file.metadata(), path, Access::WRITE_OK);
                 }
                 Some(self.hold(file, path))
             }

@@ -37,13 +37,20 @@ impl Checker {
         }
         // libkrun opens it after the change, and aborts where it cannot.
         let kvm = Path::new("/dev/kvm");
-        self.allowed("uid", kvm.metadata(), kvm, Access::READ_OK | Access::WRITE_OK);
+        self.allowed("uid", || kvm.metadata(), kvm, Access::READ_OK | Access::WRITE_OK);
     }
 
     /// Whether the user that the VM's process becomes may do that with a file, as far as its mode tells. What is not
     /// there is not judged.
-    pub(super) fn allowed(&mut self, field: &str, file: io::Result<Metadata>, path: &Path, wish: Access) {
-        let (Some(Identity { uid, gid }), Ok(file)) = (self.identity, file) else { return };
+    pub(super) fn allowed(
+        &mut self,
+        field: &str,
+        file: impl FnOnce() -> io::Result<Metadata>,
+        path: &Path,
+        wish: Access,
+    ) {
+        let Some(Identity { uid, gid }) = self.identity else { return };
+        let Ok(file) = file() else { return };
         let shift = match (file.uid() == uid, file.gid() == gid) {
             (true, _) => 6,
             (false, true) => 3,

@@ -196,7 +196,7 @@ impl Checker {
         }
         let device = Path::new("/dev/net/tun");
         match std::fs::File::options().read(true).write(true).open(device) {
-            Ok(file) => self.allowed(field, file.metadata(), device, Access::READ_OK | Access::WRITE_OK),
+            Ok(file) => self.allowed(field, || file.metadata(), device, Access::READ_OK | Access::WRITE_OK),
             Err(error) => return self.host(field, format!("{} cannot be opened: {}", device.display(), plain(&error))),
         }
         let exists = Path::new("/sys/class/net").join(name).exists();
@@ -220,7 +220,7 @@ impl Checker {
             self.host(field, format!("{} is no socket", path.display()));
             return HostPath::default();
         }
-        self.allowed(field, metadata, path, Access::WRITE_OK);
+        self.allowed(field, || metadata, path, Access::WRITE_OK);
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         match served(&canonical, path, kind) {
             Served::No => self.host(
@@ -305,7 +305,7 @@ impl Checker {
             }
             _ if listen => {
                 if let Some(opened) = &opened {
-                    self.allowed(field, opened.metadata(), parent, Access::WRITE_OK);
+                    self.allowed(field, || opened.metadata(), parent, Access::WRITE_OK);
                 }
             }
             // Somebody may still begin to listen.
