@@ -56,10 +56,15 @@ pub fn children(parent: u32) -> Vec<u32> {
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
+    stat(pid, 1)?.try_into().ok()
+}
+
+/// A number of those that the kernel tells of a process (proc(5), `stat`), counted from its state on.
+pub fn stat(pid: u32, n: usize) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name of the program, in parentheses, may hold anything.
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(1)?.parse().ok()
+    rest.split_whitespace().nth(n)?.parse().ok()
 }
 
 fn command(pid: u32) -> String {

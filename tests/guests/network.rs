@@ -17,6 +17,7 @@ use krundl::VmSpec;
 use serde_json::{Value, json};
 
 use crate::breadth::{run, spec};
+use crate::leftovers::stat;
 use crate::stage::{Guest, Stage};
 use crate::talk::{LONG, has_ended, process};
 
@@ -289,9 +290,7 @@ pub fn two_guests_of_one_spec_have_a_port_each_and_nothing_is_left_of_one_that_i
 
 /// Clock ticks that a process has had of the processor.
 fn ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    [11, 12].map(|n| stat(pid, n).expect("a process that runs")).iter().sum()
 }
 
 /// libkrun says so in its log, and its thread for the card does not go round in circles.
