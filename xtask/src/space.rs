@@ -1,9 +1,7 @@
 //! Room on the disk, asked for before anything is begun: a build that ends for want of it says so late, and unclearly.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -65,14 +63,8 @@ fn existing(path: &Path) -> Result<(&Path, fs::Metadata)> {
 
 /// Bytes that an ordinary user may still write there.
 fn free(path: &Path) -> Result<u64> {
-    let name = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: all bits zero is a value of this structure of numbers.
-    let mut answer: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the name is a C string, and the answer has its type.
-    if unsafe { libc::statvfs(name.as_ptr(), &raw mut answer) } != 0 {
-        let error = std::io::Error::last_os_error();
-        return Err(error).with_context(|| format!("could not ask for the room at {}", path.display()));
-    }
+    let answer =
+        rustix::fs::statvfs(path).with_context(|| format!("could not ask for the room at {}", path.display()))?;
     Ok(answer.f_bavail * answer.f_frsize)
 }
 

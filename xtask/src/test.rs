@@ -74,34 +74,8 @@ pub struct Selection {
 /// The first step that failed.
 pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     let started = Instant::now();
-    if selection.ffi {
-        crate::ffi::test(cache)?;
-        eprintln!("\n==> C, C++ and Go passed in {} s", started.elapsed().as_secs());
-        return Ok(());
-    }
-    if let Some(filter) = &selection.packaging {
-        packages(cache, filter, selection.full)?;
-        eprintln!("\n==> the packages passed in {} s", started.elapsed().as_secs());
-        return Ok(());
-    }
-    if let Some(filter) = &selection.kernels {
-        kernels(cache, filter)?;
-        eprintln!("\n==> the kernels passed in {} s", started.elapsed().as_secs());
-        return Ok(());
-    }
-    if selection.macos {
-        crate::macos::test(cache)?;
-        eprintln!("\n==> compiling for macOS passed in {} s", started.elapsed().as_secs());
-        return Ok(());
-    }
-    if selection.python {
-        crate::python::test(cache, selection.full)?;
-        eprintln!("\n==> the Python package passed in {} s", started.elapsed().as_secs());
-        return Ok(());
-    }
-    if selection.smolvm {
-        crate::smolvm::test(cache)?;
-        eprintln!("\n==> SmolVM passed in {} s", started.elapsed().as_secs());
+    if let Some(part) = one_part(cache, selection)? {
+        eprintln!("\n==> {part} passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
     let programs = [&PROGRAMS[..], if selection.guests.is_none() { &FURTHER_PROGRAMS } else { &[] }].concat();
@@ -130,6 +104,31 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     skips.judge()?;
     eprintln!("\n==> all tests passed in {} s", started.elapsed().as_secs());
     Ok(())
+}
+
+/// Runs the part that was asked for alone, and tells its name. The guests are none: they take the whole run's preparations.
+fn one_part(cache: &Cache, selection: &Selection) -> Result<Option<&'static str>> {
+    Ok(Some(if selection.ffi {
+        crate::ffi::test(cache)?;
+        "C, C++ and Go"
+    } else if let Some(filter) = &selection.packaging {
+        packages(cache, filter, selection.full)?;
+        "the packages"
+    } else if let Some(filter) = &selection.kernels {
+        kernels(cache, filter)?;
+        "the kernels"
+    } else if selection.macos {
+        crate::macos::test(cache)?;
+        "compiling for macOS"
+    } else if selection.python {
+        crate::python::test(cache, selection.full)?;
+        "the Python package"
+    } else if selection.smolvm {
+        crate::smolvm::test(cache)?;
+        "SmolVM"
+    } else {
+        return Ok(None);
+    }))
 }
 
 /// What is the same for every release of libkrun, and takes long.
