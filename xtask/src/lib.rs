@@ -21,6 +21,7 @@ pub mod firmware;
 pub mod generate;
 pub mod go_types;
 pub mod guest_root;
+mod guests;
 pub mod header;
 pub mod install;
 pub mod kernel;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{output, with_retries};
 use crate::package::{readme, third_party};
 use crate::project::{self, run};
-use crate::{Cache, Lab, busybox_root, debian, firmware, libkrun};
+use crate::{Cache, Lab, busybox_root, debian, firmware, guests, libkrun};
 
 /// What builds and tests the package, pinned.
 const REQUIREMENTS: &str = include_str!("../../python/requirements.txt");
@@ -93,20 +93,14 @@ impl Package {
         std::fs::create_dir_all(&shared)?;
         std::fs::write(shared.join("from-the-host"), "written on the host\n")?;
         let script = project::root().join("packaging/wheels/guest.py");
-        let result = Lab::new(cache)
+        let lab = Lab::new(cache)
             .timeout(Duration::from_secs(400))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .read(&dir)
             .write(&shared)
-            .capture(true)
-            .retry(true)
-            .run(&[&python, &script, &root, &shared].map(Into::into))?;
-        eprint!("{}{}", String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr));
-        match result.outcome {
-            Ok(0) => Ok(()),
-            Ok(status) => bail!("no guest ran with what pip installed (status {status})"),
-            Err(reason) => bail!("the lab failed: {reason}"),
-        }
+            .capture(true);
+        let command = [&python, &script, &root, &shared].map(Into::into);
+        guests::pass(&lab, &command, "the guest with what pip installed")
     }
 
     /// The wheel of the sdist, or the one that is there if nothing has changed.
@@ -313,14 +307,7 @@ impl Package {
         for dir in [firmware(cache)?, libkrun(cache, RELEASE, &["blk", "net"])?] {
             lab = lab.read(dir);
         }
-        let result = lab.run(&words)?;
-        print!("{}", String::from_utf8_lossy(&result.stdout));
-        eprint!("{}", String::from_utf8_lossy(&result.stderr));
-        match result.outcome {
-            Ok(0) => Ok(()),
-            Ok(status) => bail!("the tests of the Python package with real guests failed (status {status})"),
-            Err(reason) => bail!("the lab failed: {reason}"),
-        }
+        guests::pass(&lab, &words, "the tests of the Python package with real guests")
     }
 }
 

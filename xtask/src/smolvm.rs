@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{output, with_retries};
 use crate::project::{self, run};
 use crate::python::{Package, environment};
-use crate::{Cache, Lab, busybox_root, debian, kernel, libkrun};
+use crate::{Cache, Lab, busybox_root, debian, guests, kernel, libkrun};
 
 /// SmolVM and what it takes, pinned.
 const REQUIREMENTS: &str = include_str!("../../python/tests_smolvm/requirements.txt");
@@ -141,14 +141,7 @@ fn guests(cache: &Cache, package: &Package) -> Result<()> {
         .read(&images)
         .read(libkrun(cache, RELEASE, &["blk", "net"])?)
         .capture(true);
-    let result = lab.run(&words)?;
-    print!("{}", String::from_utf8_lossy(&result.stdout));
-    eprint!("{}", String::from_utf8_lossy(&result.stderr));
-    match result.outcome {
-        Ok(0) => Ok(()),
-        Ok(status) => bail!("the tests of SmolVM with real guests failed (status {status})"),
-        Err(reason) => bail!("the lab failed: {reason}"),
-    }
+    guests::pass(&lab, &words, "the tests of SmolVM with real guests")
 }
 
 /// SmolVM's directory of images, with the one that its command makes where nothing is asked for.

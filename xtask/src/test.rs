@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::guest_root::busybox;
 use crate::project::{self, cargo, run};
 use crate::space::{self, Need};
 use crate::{Cache, Lab, busybox_root, debian, firmware, install, kernel, libkrun};
@@ -230,11 +231,7 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
     let built = project::executables(&["test", "--no-run", "--package", "krundl", "--test", "guests"])?;
     let tests = project::executable(&built, "guests")?;
     let further = if selection.full { FURTHER_RELEASES } else { &[] };
-    let work = scratch(&tests)?;
-    let root = work.join("root");
-    busybox_root(cache, &root)?;
-    let source = project::root().join("tests/guests/udp.c");
-    run(install::cc()?.args(["-O2", "-Wall", "-static", "-o"]).arg(root.join("bin/udp")).arg(source))?;
+    let root = guests_root(cache)?;
     let firmware = firmware(cache)?;
     let kernel = kernel(cache)?;
     // Makes a disk image of another format.
@@ -265,15 +262,11 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
             .env(Skips::VARIABLE, &skips.file)
             .write(skips_dir)
             .capture(true);
-        let result = lab.run(&command)?;
-        println!("guests with libkrun {release}, part {} of {parts}, {} s:", part + 1, result.duration.as_secs());
-        print!("{}", String::from_utf8_lossy(&result.stdout));
-        eprint!("{}", String::from_utf8_lossy(&result.stderr));
-        match result.outcome {
-            Ok(0) => Ok(()),
-            Ok(status) => bail!("the guests' tests with libkrun {release} failed (status {status})"),
-            Err(reason) => bail!("the lab failed with libkrun {release}: {reason}"),
-        }
+        let begin = Instant::now();
+        let tests = format!("the guests with libkrun {release}, part {} of {parts}", part + 1);
+        crate::guests::pass(&lab, &command, &tests)?;
+        eprintln!("{tests}: passed in {} s", begin.elapsed().as_secs());
+        Ok(())
     };
     // A lab has one processor, so two at a time; the longest, with the newest release, first.
     let releases = RELEASES.iter().chain(further).rev();
@@ -301,12 +294,17 @@ fn gvproxy(cache: &Cache) -> Result<PathBuf> {
     Ok(debian::unpacked_of(cache, "trixie", "gvproxy")?.join("usr/bin/gvproxy"))
 }
 
-/// A directory beside the tests' executable.
-fn scratch(beside: &Path) -> Result<PathBuf> {
-    let target = beside.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()).unwrap_or(Path::new("target"));
-    let dir = target.join("krundl-guests");
-    std::fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
-    Ok(dir)
+/// The root that the guests share. In the cache, because a lab throws away what is written there: no run meets what an
+/// earlier one has left.
+fn guests_root(cache: &Cache) -> Result<PathBuf> {
+    let source = project::root().join("tests/guests/udp.c");
+    let read = |part: &Path| std::fs::read(part).with_context(|| format!("could not read {}", part.display()));
+    let parts = [read(&busybox(cache)?)?, read(&source)?];
+    let key = format!("guests-root/{}", crate::cache::fingerprint(parts.iter().map(Vec::as_slice)));
+    cache.entry(&key, |root| {
+        busybox_root(cache, root)?;
+        run(install::cc()?.args(["-O2", "-Wall", "-static", "-o"]).arg(root.join("bin/udp")).arg(&source))
+    })
 }
 
 /// The tests that said `skipped`, and why.

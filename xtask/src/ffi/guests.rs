@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{Stage, go, source};
 use crate::command::output;
@@ -43,13 +43,7 @@ pub(super) fn test(cache: &Cache, stage: &Stage) -> Result<()> {
         .read(&stage.dir)
         .write(&dir)
         .capture(true);
-    let result = lab.run(&command)?;
-    eprint!("{}{}", String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr));
-    match result.outcome {
-        Ok(0) => {}
-        Ok(status) => bail!("a guest of a C or Go program failed (status {status})"),
-        Err(reason) => bail!("the lab failed: {reason}"),
-    }
+    crate::guests::pass(&lab, &command, "the guests of C and Go programs")?;
     for (language, _) in programs {
         let copy = shared.join(format!("by-{language}"));
         let copied = std::fs::read_to_string(&copy).with_context(|| format!("the guest left no {}", copy.display()))?;
