@@ -16,9 +16,12 @@ const LIBRARY: &str = "KRUNDL_TEST_ENTER";
 /// Enters the library in another start of this program: the exit status, and what was said on the way.
 fn entered(stub: &Stub) -> (Option<i32>, String, Vec<String>) {
     let stub = stub.build();
+    // What becomes a VM tidies nothing up.
+    let tmp = tempfile::tempdir().unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "here::the_process_that_becomes_the_vm", "--ignored", "--nocapture"])
         .env(LIBRARY, &stub.path)
+        .env("TMPDIR", tmp.path())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
