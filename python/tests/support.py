@@ -53,6 +53,29 @@ def threads() -> int:
 
 
 def children() -> list[int]:
-    """The children of this process, zombies included."""
-    tasks = Path("/proc/self/task")
-    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+    """The children of this process, zombies included.
+
+    By the parents of all processes: `task/*/children` is a file for each thread, of which one may end meanwhile."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in pids if (stat := _stat(pid)) and int(stat[1]) == os.getpid()]
+
+
+def has_ended(pid: int) -> bool:
+    """A zombie has, too."""
+    stat = _stat(pid)
+    return stat is None or stat[0] == "Z"
+
+
+def sleeps(pid: int) -> bool:
+    stat = _stat(pid)
+    return stat is not None and stat[0] == "S"
+
+
+def _stat(pid: int) -> list[str] | None:
+    """What the kernel tells of a process (proc(5), `stat`), from its state on; nothing if there is none any more."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            # The name of the program, in parentheses, may hold anything.
+            return file.read().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None

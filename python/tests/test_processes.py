@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import krundl
 import pytest
-from support import Stubs
+from support import Stubs, has_ended, sleeps
 
 
 def test_nothing_is_left_after_fifty_launches(stubs: Stubs, nothing_is_left: None) -> None:
@@ -211,8 +211,7 @@ def wait_until_it_sleeps(pid: int) -> None:
     """In a poll of the kernel's, for a while."""
     asleep = 0
     for _ in range(1000):
-        with open(f"/proc/{pid}/stat") as file:
-            asleep = asleep + 1 if file.read().rsplit(")", 1)[1].split()[0] == "S" else 0
+        asleep = asleep + 1 if sleeps(pid) else 0
         if asleep > 20:
             return
         time.sleep(0.005)
@@ -228,18 +227,10 @@ def test_a_vm_dies_with_a_python_that_is_killed(stubs: Stubs) -> None:
         process.kill()
         process.wait()
     for _ in range(1000):
-        if not os.path.exists(f"/proc/{pid}") or is_zombie(pid):
+        if has_ended(pid):
             return
         time.sleep(0.005)
     pytest.fail("it runs on")
-
-
-def is_zombie(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_a_python_that_ends_takes_its_vms_along(stubs: Stubs) -> None:

@@ -21,7 +21,7 @@ import pytest
 from krundl.smolvm import _install, _judge
 from smolvm import SmolVM, SmolVMError, SmolVMManager, VMConfig, VMState, WorkspaceMount
 from smolvm.types import PortForwardConfig, VsockConfig
-from support import Stubs, built, children
+from support import Stubs, built, children, has_ended
 
 # SmolVM holds its locks by files that it leaves to the collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -271,7 +271,7 @@ def test_it_outlives_the_process_that_started_it(
         info = manager.create(made).model_copy(update={"pid": pid, "status": VMState.RUNNING})
         manager._runtime_adapter_for_vm(info).stop(info, timeout=5)
     finally:
-        gone = not Path(f"/proc/{pid}").exists() or ") Z " in Path(f"/proc/{pid}/stat").read_text()
+        gone = has_ended(pid)
         if not gone:
             os.kill(pid, 9)
     assert gone

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
+use krundl_test_support::processes::{children, ends};
 use krundl_test_support::stubs::{Start, Stub, StubLibrary};
 use krundl_test_support::{FakePasst, guest_root};
 use tempfile::TempDir;
@@ -88,20 +88,14 @@ fn nothing_is_left_when_krundl_and_the_vm_are_killed() {
         said.read_line(&mut line).unwrap();
         let at: u16 = line.trim_end().trim_end_matches(" here").rsplit(':').next().unwrap().parse().unwrap();
         assert!(TcpStream::connect(("127.0.0.1", at)).is_ok());
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", krundl.id())).unwrap();
-        let vmm: i32 = children.trim().parse().expect("one child");
+        let [vmm] = children(krundl.id())[..] else { panic!("krundl has one child") };
         // SAFETY: our own processes.
         unsafe {
             libc::kill(krundl.id().cast_signed(), libc::SIGKILL);
-            libc::kill(vmm, libc::SIGKILL);
+            libc::kill(vmm.cast_signed(), libc::SIGKILL);
         }
         krundl.wait().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let state = || fs::read_to_string(format!("/proc/{}/stat", passt.pid())).unwrap_or_default();
-        while !state().is_empty() && !state().contains(") Z ") {
-            assert!(Instant::now() < deadline, "{name} is still there");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        assert!(ends(passt.pid()), "{name} is still there");
         assert!(TcpStream::connect(("127.0.0.1", at)).is_err(), "its port is still open");
         let _ = said.read_to_string(&mut line);
     }

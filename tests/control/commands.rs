@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use krundl::control::{Command, Ended, Exec, Output, Sink, Size, Source, Streams, figures, output, terminate};
 use krundl::{Error, Exit};
+use krundl_test_support::processes::ends;
 
-use crate::{LONG, Port, captured, ends, sh};
+use crate::{LONG, Port, captured, sh};
 
 #[test]
 fn streams_and_the_exit_status_are_the_commands() {
@@ -139,22 +140,22 @@ fn a_command_is_killed_with_its_group_when_its_caller_goes() {
 fn a_command_may_leave_others_behind() {
     let port = Port::open();
     let start = Instant::now();
-    let output = port.sh("sleep 3 & echo started", b"");
+    let output = port.sh("sleep 20 & echo started", b"");
     assert_eq!((output.exit, output.stdout), (Exit::Code(0), b"started\n".to_vec()));
-    assert!(start.elapsed() < Duration::from_secs(3), "nobody waits for what was left in the background");
+    assert!(start.elapsed() < Duration::from_secs(15), "nobody waits for what was left in the background");
 }
 
 #[test]
 fn several_commands_run_at_once() {
     let port = Port::open();
     let commands: Vec<Exec> =
-        (0..12).map(|n| port.start(&sh(&format!("sleep 0.3; echo {n}; exit {n}")), captured(Source::Null))).collect();
+        (0..12).map(|n| port.start(&sh(&format!("sleep 1; echo {n}; exit {n}")), captured(Source::Null))).collect();
     let start = Instant::now();
     for (n, exec) in commands.iter().enumerate() {
         assert_eq!(exec.wait().unwrap(), Exit::Code(n as i32));
         assert_eq!(exec.take_output(), format!("{n}\n").into_bytes());
     }
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < Duration::from_secs(10), "one after the other takes 12 s");
 }
 
 /// libkrun hands on what the guest sends with calls that block: so much must never be under way.
@@ -233,7 +234,7 @@ fn a_guest_that_is_not_there_yet_is_waited_for() {
     let start = Instant::now();
     let error = figures(&socket, Duration::ZERO).unwrap_err();
     assert_eq!(error.to_string(), format!("the guest's control port {}: there is no such socket", socket.display()));
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < Duration::from_secs(5));
 
     let port = Port::open();
     let (from, to) = (port.socket(), socket.clone());

@@ -13,4 +13,4 @@ mod terminals;
 #[path = "../../guest/main.rs"]
 mod program;
 
-use port::{LONG, Port, captured, ends, sh};
+use port::{LONG, Port, captured, sh};

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::program::control::{Base, Control, Service};
@@ -51,17 +51,4 @@ pub fn sh(script: &str) -> Command {
 
 pub fn captured(input: Source) -> Streams {
     Streams { stdin: input, stdout: Sink::Capture, stderr: Sink::Capture }
-}
-
-/// Whether a process is gone, or will be.
-pub fn ends(pid: u32) -> bool {
-    let path = format!("/proc/{pid}/stat");
-    let is_there = || std::fs::read_to_string(Path::new(&path)).is_ok_and(|stat| !stat.contains(") Z "));
-    (0..500).any(|_| {
-        let there = is_there();
-        if there {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        !there
-    })
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use krundl::Exit;
 use krundl::control::{Command, Ended, Exec, Size, Source};
+use krundl_test_support::processes::ends;
 
 use crate::{LONG, Port, captured, sh};
 
@@ -62,5 +63,5 @@ fn one_that_hangs_up_ends_the_command() {
     let exec = start(&port, "echo $$; sleep 1000", Source::Null);
     let pid = hear(&exec, "\r\n").trim().parse().unwrap();
     drop(exec);
-    assert!(crate::ends(pid));
+    assert!(ends(pid));
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use krundl_test_support::processes::children;
+
 /// What there is now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Inventory {
     descriptors: BTreeMap<String, String>,
-    children: String,
+    children: Vec<u32>,
     threads: usize,
     files: Vec<String>,
     sockets: Vec<String>,
@@ -17,7 +19,6 @@ pub struct Inventory {
 impl Inventory {
     /// Only for a process that runs nothing but this test.
     pub fn take() -> Inventory {
-        let tasks = names("/proc/self/task");
         let own = format!("krundl-{}-", std::process::id());
         let sockets = fs::read_to_string("/proc/self/net/unix").unwrap();
         Inventory {
@@ -26,11 +27,8 @@ impl Inventory {
                 .filter_map(|fd| Some((fd.clone(), fs::read_link(format!("/proc/self/fd/{fd}")).ok()?)))
                 .map(|(fd, target)| (fd, target.display().to_string()))
                 .collect(),
-            children: tasks
-                .iter()
-                .map(|t| fs::read_to_string(format!("/proc/self/task/{t}/children")).unwrap_or_default())
-                .collect(),
-            threads: tasks.len(),
+            children: children(std::process::id()),
+            threads: names("/proc/self/task").len(),
             files: crate::alone::krundls(&std::env::temp_dir()),
             sockets: sockets.lines().filter(|line| line.contains(&own)).map(str::to_owned).collect(),
         }

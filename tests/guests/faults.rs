@@ -14,11 +14,11 @@ use krundl::plan::{Call, Shared};
 use krundl::spec::{HostPath, Text};
 use krundl::symbols::Function;
 use krundl::{Error, Exit, LaunchOptions, Stream};
+use krundl_test_support::processes::children;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use serde_json::json;
 
-use crate::leftovers::children;
 use crate::stage::{Guest, Stage, mount};
 use crate::talk::{LONG, Talk, all, await_end, process};
 

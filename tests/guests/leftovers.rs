@@ -1,25 +1,29 @@
-//! What VMs may leave behind: processes, descriptors, directories.
+//! What VMs may leave behind: processes, descriptors, directories, and files in the root that they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use krundl_test_support::processes::children;
 
 /// What there was before a VM.
 pub struct Before {
     descriptors: BTreeMap<i32, PathBuf>,
+    root: BTreeSet<PathBuf>,
 }
 
 impl Before {
-    pub fn look() -> Before {
-        Before { descriptors: descriptors() }
+    /// With the root that the guests share.
+    pub fn look(root: &Path) -> Before {
+        Before { descriptors: descriptors(), root: tree(root) }
     }
 
     /// Compares with now.
     ///
     /// # Errors
     /// Everything that has come and stayed.
-    pub fn compare(&self) -> Result<(), String> {
+    pub fn compare(&self, root: &Path) -> Result<(), String> {
         let mut left = Vec::new();
         for (number, target) in descriptors() {
             if self.descriptors.get(&number) != Some(&target) {
@@ -32,8 +36,21 @@ impl Before {
                 left.push(entry.path().display().to_string());
             }
         }
+        left.extend(tree(root).difference(&self.root).map(|path| path.display().to_string()));
         if left.is_empty() { Ok(()) } else { Err(format!("left behind: {}", left.join(", "))) }
     }
+}
+
+/// Everything below a directory.
+fn tree(dir: &Path) -> BTreeSet<PathBuf> {
+    let mut all = BTreeSet::new();
+    for entry in fs::read_dir(dir).expect("the guests' root").flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            all.extend(tree(&entry.path()));
+        }
+        all.insert(entry.path());
+    }
+    all
 }
 
 fn descriptors() -> BTreeMap<i32, PathBuf> {
@@ -46,25 +63,6 @@ fn descriptors() -> BTreeMap<i32, PathBuf> {
         .filter(|number| *number != own.as_raw_fd())
         .filter_map(|number| Some((number, fs::read_link(format!("/proc/self/fd/{number}")).ok()?)))
         .collect()
-}
-
-/// The children of a process.
-pub fn children(parent: u32) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").expect("/proc");
-    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    numbers.filter(|pid| parent_of(*pid) == Some(parent)).collect()
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    stat(pid, 1)?.try_into().ok()
-}
-
-/// A number of those that the kernel tells of a process (proc(5), `stat`), counted from its state on.
-pub fn stat(pid: u32, n: usize) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program, in parentheses, may hold anything.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(n)?.parse().ok()
 }
 
 fn command(pid: u32) -> String {

@@ -28,7 +28,6 @@ mod talk;
 mod terminal;
 mod vms;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -228,7 +227,7 @@ fn trials(environment: &Environment) -> Vec<Trial> {
         let Environment { firmware, kernel, root, .. } = environment;
         let (release, firmware, kernel, root) = (release.clone(), firmware.clone(), kernel.clone(), root.clone());
         Trial::test(format!("{}::{name}", release.version), move || {
-            stand_twice(|| stand(&Stage::new(release.clone(), &firmware, kernel.clone(), root.clone()), case))
+            stand(&Stage::new(release.clone(), &firmware, kernel.clone(), root.clone()), case)
         })
     };
     let of_release = |release: &Release| {
@@ -248,28 +247,13 @@ fn part() -> (usize, usize) {
     (part.parse().expect("a number"), parts.parse().expect("a number"))
 }
 
-/// Twice in some thousands of boots a guest of the lab was reset before its first word: libkrun exits with 0 then, as after
-/// a restart, and has logged nothing. It came with two releases and both kernels, never on purpose, and no other way is known
-/// to that message; the emulated processor is suspected. A case that fails by that alone is tried once more, and says so.
-fn stand_twice(stand: impl Fn() -> Result<(), Failed>) -> Result<(), Failed> {
-    const RESET: &str = "without the guest ever having been up (libkrun's process exited with status 0)";
-    match catch_unwind(AssertUnwindSafe(&stand)) {
-        Ok(result) => result,
-        Err(panic) if panic.downcast_ref::<String>().is_some_and(|text| text.contains(RESET)) => {
-            eprintln!("a guest was reset before its first word; the case is tried again");
-            stand()
-        }
-        Err(panic) => resume_unwind(panic),
-    }
-}
-
 /// Runs a case and looks for what it has left behind.
 fn stand(stage: &Stage, case: fn(&Stage)) -> Result<(), Failed> {
-    let before = Before::look();
+    let before = Before::look(&stage.root);
     let start = Instant::now();
     case(stage);
     if std::env::var_os("KRUNDL_TEST_TIMES").is_some() {
         eprint!("{:.1} s ... ", start.elapsed().as_secs_f32());
     }
-    before.compare().map_err(Failed::from)
+    before.compare(&stage.root).map_err(Failed::from)
 }

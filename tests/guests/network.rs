@@ -14,10 +14,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use krundl::VmSpec;
+use krundl_test_support::processes::{children, stat};
 use serde_json::{Value, json};
 
 use crate::breadth::{run, spec};
-use crate::leftovers::stat;
 use crate::stage::{Guest, Stage};
 use crate::talk::{LONG, has_ended, process};
 
@@ -324,13 +324,12 @@ pub fn nothing_is_left_of_a_network_when_krundl_and_the_vm_are_killed(stage: &St
     let mut line = String::new();
     BufReader::new(krundl.stderr.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("krundl: tcp port 80 of the guest is 127.0.0.1:"), "{line}");
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", krundl.id())).unwrap();
-    let vmm: i32 = children.trim().parse().expect("one child");
+    let [vmm] = children(krundl.id())[..] else { panic!("krundl has one child") };
     assert_eq!(passts().len(), 1);
     // SAFETY: our own processes.
     unsafe {
         libc::kill(krundl.id().cast_signed(), libc::SIGKILL);
-        libc::kill(vmm, libc::SIGKILL);
+        libc::kill(vmm.cast_signed(), libc::SIGKILL);
     }
     krundl.wait().unwrap();
     while !passts().is_empty() {

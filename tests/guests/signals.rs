@@ -1,8 +1,8 @@
 //! Signals to `krundl run`.
 
+use krundl_test_support::processes::children;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::leftovers::children;
 use crate::stage::Stage;
 use crate::talk::{Talk, await_end, process};
 

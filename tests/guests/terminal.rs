@@ -6,12 +6,12 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use krundl_test_support::processes::children;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
-use crate::leftovers::children;
 use crate::stage::Stage;
 use crate::talk::{LONG, Limit, Owned, process};
 

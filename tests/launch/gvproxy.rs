@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use krundl::error::Code;
 use krundl::{Exit, launch, prepare};
 use krundl_test_support::FakeGvproxy;
+use krundl_test_support::processes::ends;
 use krundl_test_support::stubs::Stub;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::networks::ends;
 use super::{Lab, exists, in_time, newest, options, saw, seen, up};
 
 fn card(program: &Path, ports: Value) -> Value {

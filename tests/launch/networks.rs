@@ -4,12 +4,12 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use krundl::error::Code;
 use krundl::plan::OpenPort;
 use krundl::{Error, Exit, launch, prepare};
 use krundl_test_support::FakePasst;
+use krundl_test_support::processes::ends;
 use krundl_test_support::stubs::Stub;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,21 +28,6 @@ fn running() -> Lab {
 
 fn dir() -> TempDir {
     tempfile::tempdir().unwrap()
-}
-
-/// Whether a process has ended, at the latest in a few seconds; a corpse that nobody has taken counts.
-pub fn ends(pid: u32) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        if stat.is_empty() || stat.contains(") Z ") {
-            return true;
-        }
-        if Instant::now() > deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]
