@@ -43,14 +43,16 @@ def machine() -> None:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user who has nothing but SmolVM's images."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user who has nothing but SmolVM's images. What the guests said is shown with a test that fails."""
     place = tmp_path / "home"
     (place / ".smolvm").mkdir(parents=True)
     (place / ".smolvm/images").symlink_to(IMAGES)
     monkeypatch.setenv("HOME", os.fspath(place))
     monkeypatch.setenv("SMOLVM_DATA_DIR", os.fspath(tmp_path / "data"))
-    return place
+    yield place
+    for log in (tmp_path / "data").glob("*.log"):
+        print(f"{log.name}:\n{log.read_text(errors='replace')[-4000:]}")
 
 
 @pytest.fixture(autouse=True)

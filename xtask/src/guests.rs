@@ -1,36 +1,63 @@
 //! Tests that boot guests, in a lab.
+//!
+//! The emulated machine is not as steady as a real one. Twice in some thousands of boots a guest was reset before its first
+//! word (libkrun exits with 0 then, as after a restart, and has logged nothing), and once SSH's connection into one was gone
+//! between two commands; neither came on purpose again in hundreds. So tests that fail are run once more, and a run counts
+//! how often that helped: a machine does it now and then, a mistake of ours comes back.
 
 use std::ffi::OsString;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 
 use crate::Lab;
 
-/// Twice in some thousands of boots a guest of the lab was reset before its first word: libkrun exits with 0 then, as after
-/// a restart, and has logged nothing. It came with two releases and both kernels, never on purpose, and no other way is known
-/// to this message; the emulated processor is suspected.
-const RESET: &str = "without the guest ever having been up (libkrun's process exited with status 0)";
+/// How many of a run's labs may need a second try.
+const UNSTEADY: usize = 2;
 
-/// Runs tests in a lab that captures, and shows what they said. If they fail with a guest that was [`RESET`], they run once
-/// more.
+/// The tests of this run that passed only when they were tried again.
+static SECOND_TRIES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Runs tests in a lab that captures, and shows what they said, of a first try that failed as well.
 ///
 /// # Errors
-/// What failed: the tests, or the lab itself.
+/// What failed twice: the tests, or the lab itself.
 pub fn pass(lab: &Lab, command: &[OsString], tests: &str) -> Result<()> {
-    let mut tried = false;
-    loop {
-        let result = lab.run(command)?;
-        let (output, errors) = (String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr));
-        print!("{output}");
-        eprint!("{errors}");
-        match result.outcome {
-            Ok(0) => return Ok(()),
-            Ok(_) if !tried && (output.contains(RESET) || errors.contains(RESET)) => {
-                eprintln!("{tests}: a guest was reset before its first word; trying once more");
-                tried = true;
-            }
-            Ok(status) => bail!("{tests} failed (status {status})"),
-            Err(reason) => bail!("{tests}: the lab failed: {reason}"),
-        }
+    let failed = match once(lab, command, tests)? {
+        None => return Ok(()),
+        Some(status) => status,
+    };
+    eprintln!("{tests} failed (status {failed}); trying once more, for the machine is emulated");
+    if let Some(status) = once(lab, command, tests)? {
+        bail!("{tests} failed twice (status {failed}, then {status})");
     }
+    SECOND_TRIES.lock().unwrap_or_else(PoisonError::into_inner).push(tests.to_owned());
+    Ok(())
+}
+
+/// The status, if the tests failed.
+fn once(lab: &Lab, command: &[OsString], tests: &str) -> Result<Option<u8>> {
+    let result = lab.run(command)?;
+    print!("{}", String::from_utf8_lossy(&result.stdout));
+    eprint!("{}", String::from_utf8_lossy(&result.stderr));
+    match result.outcome {
+        Ok(0) => Ok(None),
+        Ok(status) => Ok(Some(status)),
+        Err(reason) => bail!("{tests}: the lab failed: {reason}"),
+    }
+}
+
+/// Names the tests that passed only when they were tried again.
+///
+/// # Errors
+/// They are too many for the machine to be to blame.
+pub fn judge() -> Result<()> {
+    let again = SECOND_TRIES.lock().unwrap_or_else(PoisonError::into_inner);
+    for tests in again.iter() {
+        eprintln!("unsteady: {tests} failed, and passed when tried again");
+    }
+    if again.len() > UNSTEADY {
+        bail!("{} labs' tests passed only when tried again, of which {UNSTEADY} may", again.len());
+    }
+    Ok(())
 }

@@ -76,6 +76,7 @@ pub struct Selection {
 pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     let started = Instant::now();
     if let Some(part) = one_part(cache, selection)? {
+        crate::guests::judge()?;
         eprintln!("\n==> {part} passed in {} s", started.elapsed().as_secs());
         return Ok(());
     }
@@ -103,6 +104,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     }
     guests(cache, selection, &skips)?;
     skips.judge()?;
+    crate::guests::judge()?;
     eprintln!("\n==> all tests passed in {} s", started.elapsed().as_secs());
     Ok(())
 }
