@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::breadth::spec;
-use crate::network::{Echo, HOST, Server, Talking, echoed, ends, host_network, says};
+use crate::peers::{Echo, HOST, Server, Talking, echoed, ends, host_network, says};
 use crate::stage::Stage;
 
 /// The program; `KRUNDL_TEST_GVPROXY` names it where it is not installed.

@@ -18,6 +18,7 @@ mod kernel;
 mod leftovers;
 mod mounts;
 mod network;
+mod peers;
 mod port;
 mod readonly;
 mod signals;
@@ -25,6 +26,7 @@ mod stage;
 mod statuses;
 mod streams;
 mod talk;
+mod tap;
 mod terminal;
 mod vms;
 
@@ -116,6 +118,8 @@ const CASES: &[Case] = cases! {
         passt_leads_both_ways_and_hides_the_hosts_loopback,
         passt_leads_both_ways_with_a_kernel_of_our_own,
         the_guest_asks_passt_for_its_address,
+    },
+    tap::{
         a_tap_interface_leads_both_ways,
     },
     gvproxy::{
@@ -170,9 +174,11 @@ const NEWEST: &[Case] = cases! {
         what_the_documentation_begins_with_runs,
         a_passt_that_loses_answers_over_udp_is_refused,
         a_passt_without_a_way_out_says_so,
+        a_guest_goes_on_without_its_network_when_passt_is_killed,
+    },
+    tap::{
         a_card_without_a_dhcp_server_ends_the_vm_unless_it_is_optional,
         a_lease_of_dnsmasq_is_renewed_when_that_says,
-        a_guest_goes_on_without_its_network_when_passt_is_killed,
     },
     faults::{
         a_krundl_without_stdin_gives_an_empty_one,
