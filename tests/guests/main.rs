@@ -48,7 +48,8 @@ macro_rules! cases {
     };
 }
 
-const CASES: &[Case] = cases! {
+/// What libkrun has a part in: with every release.
+const EVERY: &[Case] = cases! {
     mounts::{
         cat_prints_exactly_the_hosts_bytes,
         both_sides_see_what_the_other_writes,
@@ -62,27 +63,13 @@ const CASES: &[Case] = cases! {
         a_read_only_root_needs_its_mount_points,
     },
     statuses::{
-        a_program_that_is_not_there_is_127,
-        a_directory_is_126,
-        a_workload_that_is_killed_is_told_by_its_signal,
-        a_working_directory_that_is_not_there_is_125,
         a_mount_that_fails_in_the_guest_is_named,
-    },
-    signals::{
-        sigterm_ends_the_vm_with_143,
-        sigterm_is_the_workloads_to_handle,
-        sigint_is_the_workloads_to_handle,
-        the_vm_dies_with_a_krundl_that_is_killed,
     },
     streams::{
         binary_data_passes_unchanged_in_both_directions,
     },
     arguments::{
         the_workload_gets_exactly_what_was_asked_for,
-    },
-    vms::{
-        two_vms_run_side_by_side_until_one_is_stopped_and_the_other_let_go,
-        a_vm_that_is_dropped_is_gone,
     },
     failures::{
         a_guest_that_reboots_is_lost,
@@ -104,8 +91,6 @@ const CASES: &[Case] = cases! {
         limits_and_files_laid_over_the_root_reach_the_workload,
     },
     kernel::{
-        piped_streams_and_the_exit_status_are_the_workloads,
-        the_terminal_is_the_workloads,
         a_root_on_a_disk_beside_a_qcow2_and_a_read_only_one,
         an_overlay_takes_what_is_written_and_the_hosts_files_stay,
         a_dax_window_works_with_the_fragments_of_dax,
@@ -113,6 +98,45 @@ const CASES: &[Case] = cases! {
         an_init_of_the_guests_own_on_a_disk,
         an_init_of_the_guests_own_in_a_directory,
         an_initial_ram_disk_boots_alone,
+    },
+    doctor::{
+        a_boot_proves_mounts_and_their_read_only,
+        a_real_libkrun_is_told_by_its_release,
+    },
+    faults::{
+        a_guest_that_is_powered_off_runs_until_it_is_stopped,
+        too_many_mounts_are_refused,
+        a_kernel_that_is_none_is_refused,
+        a_disk_that_is_not_there_is_refused,
+        a_card_without_a_server_is_never_up,
+        a_kernel_that_does_not_fit_into_memory_is_a_crash,
+        a_guest_kernel_that_panics_is_lost,
+        arguments_of_any_bytes_arrive,
+    },
+};
+
+/// What krundl and its program in the guest do among themselves: not with a release in between (`KRUNDL_TEST_BETWEEN`), but
+/// in the full run with all of them.
+const ENDS: &[Case] = cases! {
+    statuses::{
+        a_program_that_is_not_there_is_127,
+        a_directory_is_126,
+        a_workload_that_is_killed_is_told_by_its_signal,
+        a_working_directory_that_is_not_there_is_125,
+    },
+    signals::{
+        sigterm_ends_the_vm_with_143,
+        sigterm_is_the_workloads_to_handle,
+        sigint_is_the_workloads_to_handle,
+        the_vm_dies_with_a_krundl_that_is_killed,
+    },
+    vms::{
+        two_vms_run_side_by_side_until_one_is_stopped_and_the_other_let_go,
+        a_vm_that_is_dropped_is_gone,
+    },
+    kernel::{
+        piped_streams_and_the_exit_status_are_the_workloads,
+        the_terminal_is_the_workloads,
     },
     network::{
         passt_leads_both_ways_and_hides_the_hosts_loopback,
@@ -134,20 +158,8 @@ const CASES: &[Case] = cases! {
         a_socket_that_a_killed_vm_left_makes_room,
     },
     doctor::{
-        a_boot_proves_mounts_and_their_read_only,
-        a_real_libkrun_is_told_by_its_release,
         a_fresh_machine_is_led_to_a_passing_boot,
         a_boot_without_kvm_says_so,
-    },
-    faults::{
-        a_guest_that_is_powered_off_runs_until_it_is_stopped,
-        too_many_mounts_are_refused,
-        a_kernel_that_is_none_is_refused,
-        a_disk_that_is_not_there_is_refused,
-        a_card_without_a_server_is_never_up,
-        a_kernel_that_does_not_fit_into_memory_is_a_crash,
-        a_guest_kernel_that_panics_is_lost,
-        arguments_of_any_bytes_arrive,
     },
     terminal::{
         the_guest_has_the_terminal_with_its_size_and_keys,
@@ -219,7 +231,7 @@ fn conclude(arguments: &Arguments) -> Conclusion {
                 eprintln!("skipped: guests: needs the lab (cargo xtask test)");
             }
             let skipped = |(name, _): &Case| Trial::test(*name, || Err("needs the lab".into())).with_ignored_flag(true);
-            run(arguments, [CASES, NEWEST, LONG].concat().iter().map(skipped).collect())
+            run(arguments, [EVERY, ENDS, NEWEST, LONG].concat().iter().map(skipped).collect())
         }
         Err(reason) => run(arguments, vec![Trial::test("environment", || Err(reason.into()))]),
     }
@@ -229,6 +241,7 @@ fn trials(environment: &Environment) -> Vec<Trial> {
     // Of all that are run, for each release may have a lab of its own.
     let newest = std::env::var("KRUNDL_TEST_NEWEST").ok().and_then(|newest| newest.parse().ok());
     let newest = newest.as_ref().or(environment.releases.iter().map(|release| &release.version).max());
+    let between = std::env::var_os("KRUNDL_TEST_BETWEEN").is_some();
     let trial = |release: &Release, (name, case): Case| {
         let Environment { firmware, kernel, root, .. } = environment;
         let (release, firmware, kernel, root) = (release.clone(), firmware.clone(), kernel.clone(), root.clone());
@@ -238,7 +251,8 @@ fn trials(environment: &Environment) -> Vec<Trial> {
     };
     let of_release = |release: &Release| {
         let (more, long) = if Some(&release.version) == newest { (NEWEST, LONG) } else { (&[][..], &[][..]) };
-        let all = CASES.iter().chain(more).map(|case| trial(release, *case));
+        let ends = if between { &[][..] } else { ENDS };
+        let all = EVERY.iter().chain(ends).chain(more).map(|case| trial(release, *case));
         all.chain(long.iter().map(|case| trial(release, *case).with_ignored_flag(true))).collect::<Vec<_>>()
     };
     let (part, parts) = part();

@@ -1,20 +1,20 @@
 //! All tests: style, lints, unit and integration tests, the signatures of the real libkrun, real guests in the lab.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::guest_root::busybox;
+use crate::guests::Job;
 use crate::project::{self, cargo, run};
 use crate::space::{self, Need};
 use crate::{Cache, Lab, busybox_root, debian, firmware, install, kernel, libkrun};
 
-/// The releases whose guests are booted in every run.
+/// The releases whose guests are booted in every run, the oldest first.
 const RELEASES: &[&str] = &["1.18.0", "1.19.2", "1.19.7"];
 /// The newest of them all, with which runs what is the same with every release.
 const NEWEST: &str = "1.19.7";
@@ -86,15 +86,16 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         space::require(cache, if selection.full { FULL_NEED } else { NEED })?;
     }
     let skips = Skips::new()?;
+    let mut labs = Vec::new();
     if selection.guests.is_none() {
         without_guests(cache, &skips)?;
         step("C, C++ and Go (2 minutes)");
-        crate::ffi::test(cache)?;
-        step("the Python package (about 4 minutes, and 4 more the first time)");
-        crate::python::test(cache, selection.full)?;
+        labs.push(crate::ffi::test(cache)?);
+        step("the Python package (about 2 minutes, and 4 more the first time)");
+        labs.extend(crate::python::test(cache, selection.full)?);
         packages(cache, "", selection.full)?;
-        step("SmolVM (about 5 minutes)");
-        crate::smolvm::test(cache)?;
+        step("SmolVM (about 2 minutes)");
+        labs.push(crate::smolvm::test(cache)?);
         real_libraries(cache, selection.full)?;
     }
     if selection.full && selection.guests.is_none() {
@@ -102,7 +103,9 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         step("krundl for macOS, compiled only (about 2 minutes, and 2 more the first time)");
         crate::macos::test(cache)?;
     }
-    guests(cache, selection, &skips)?;
+    step("real guests (two labs at a time, about 20 minutes)");
+    labs.extend(guests(cache, selection, &skips)?);
+    crate::guests::run(labs)?;
     skips.judge()?;
     crate::guests::judge()?;
     eprintln!("\n==> all tests passed in {} s", started.elapsed().as_secs());
@@ -112,7 +115,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
 /// Runs the part that was asked for alone, and tells its name. The guests are none: they take the whole run's preparations.
 fn one_part(cache: &Cache, selection: &Selection) -> Result<Option<&'static str>> {
     Ok(Some(if selection.ffi {
-        crate::ffi::test(cache)?;
+        crate::guests::run(vec![crate::ffi::test(cache)?])?;
         "C, C++ and Go"
     } else if let Some(filter) = &selection.packaging {
         packages(cache, filter, selection.full)?;
@@ -124,10 +127,10 @@ fn one_part(cache: &Cache, selection: &Selection) -> Result<Option<&'static str>
         crate::macos::test(cache)?;
         "compiling for macOS"
     } else if selection.python {
-        crate::python::test(cache, selection.full)?;
+        crate::guests::run(crate::python::test(cache, selection.full)?)?;
         "the Python package"
     } else if selection.smolvm {
-        crate::smolvm::test(cache)?;
+        crate::guests::run(vec![crate::smolvm::test(cache)?])?;
         "SmolVM"
     } else {
         return Ok(None);
@@ -228,8 +231,8 @@ fn real_libraries(cache: &Cache, full: bool) -> Result<()> {
     run(command.env("KRUNDL_TEST_REAL", named.trim_end()).env("KRUNDL_TEST_FIRMWARE", firmware(cache)?))
 }
 
-fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
-    step("real guests in the lab (two releases at a time, about 15 minutes)");
+/// Real guests of each release, in labs of their own.
+fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<Vec<Job>> {
     let built = project::executables(&["test", "--no-run", "--package", "krundl", "--test", "guests"])?;
     let tests = project::executable(&built, "guests")?;
     let further = if selection.full { FURTHER_RELEASES } else { &[] };
@@ -245,44 +248,38 @@ fn guests(cache: &Cache, selection: &Selection, skips: &Skips) -> Result<()> {
     let skips_dir = skips.file.parent().context("the file of skipped tests lies nowhere")?;
     // A lab that hangs is tried once more, so it had better not hold everything; with a filter there is little to hold.
     let parts = if selection.guests.as_ref().is_some_and(|filter| !filter.is_empty()) { 1 } else { PARTS };
-    let one = |(release, part): (&str, usize)| -> Result<()> {
+    let mut jobs = Vec::new();
+    // The longest, with the newest release, first.
+    for release in RELEASES.iter().chain(further).rev() {
         let library = libkrun(cache, release, &["blk", "net"])?;
         let mut command: Vec<OsString> = vec![tests.clone().into(), "--test-threads=1".into()];
         if selection.full {
             command.push("--include-ignored".into());
         }
         command.extend(selection.guests.iter().map(OsString::from));
-        let lab = Lab::new(cache)
-            .timeout(Duration::from_secs(1200))
-            .env("KRUNDL_TEST_PART", format!("{part}/{parts}"))
-            .env("KRUNDL_TEST_LIBKRUN", format!("{release}={}", library.display()))
-            .env("KRUNDL_TEST_NEWEST", NEWEST)
-            .env("KRUNDL_TEST_FIRMWARE", &firmware)
-            .env("KRUNDL_TEST_KERNEL", &kernel)
-            .env("KRUNDL_TEST_ROOT", &root)
-            .env(GVPROXY, &gvproxy)
-            .env(Skips::VARIABLE, &skips.file)
-            .write(skips_dir)
-            .capture(true);
-        let begin = Instant::now();
-        let tests = format!("the guests with libkrun {release}, part {} of {parts}", part + 1);
-        crate::guests::pass(&lab, &command, &tests)?;
-        eprintln!("{tests}: passed in {} s", begin.elapsed().as_secs());
-        Ok(())
-    };
-    // A lab has one processor, so two at a time; the longest, with the newest release, first.
-    let releases = RELEASES.iter().chain(further).rev();
-    let queue =
-        Mutex::new(releases.flat_map(|release| (0..parts).map(|part| (*release, part))).collect::<VecDeque<_>>());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let outcomes = std::thread::scope(|scope| {
-        let labs: Vec<_> =
-            (0..2).map(|_| scope.spawn(|| std::iter::from_fn(next).map(one).collect::<Vec<Result<()>>>())).collect();
-        labs.into_iter()
-            .flat_map(|lab| lab.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Vec<_>>()
-    });
-    outcomes.into_iter().collect()
+        let is_between = !selection.full && selection.guests.is_none() && ![RELEASES[0], NEWEST].contains(release);
+        for part in 0..parts {
+            let mut lab = Lab::new(cache)
+                .timeout(Duration::from_secs(1200))
+                .env("KRUNDL_TEST_PART", format!("{part}/{parts}"))
+                .env("KRUNDL_TEST_LIBKRUN", format!("{release}={}", library.display()))
+                .env("KRUNDL_TEST_NEWEST", NEWEST)
+                .env("KRUNDL_TEST_FIRMWARE", &firmware)
+                .env("KRUNDL_TEST_KERNEL", &kernel)
+                .env("KRUNDL_TEST_ROOT", &root)
+                .env(GVPROXY, &gvproxy)
+                .env(Skips::VARIABLE, &skips.file)
+                .write(skips_dir)
+                .capture(true);
+            if is_between {
+                lab = lab.env("KRUNDL_TEST_BETWEEN", "1");
+            }
+            let (command, tests) =
+                (command.clone(), format!("guests with libkrun {release}, part {} of {parts}", part + 1));
+            jobs.push(Box::new(move || crate::guests::pass(&lab, &command, &tests)) as Job);
+        }
+    }
+    Ok(jobs)
 }
 
 /// Where the tests find gvproxy.

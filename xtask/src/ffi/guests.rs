@@ -8,12 +8,13 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Stage, go, source};
 use crate::command::output;
+use crate::guests::{Job, pass};
 use crate::{Cache, Lab, busybox_root, project};
 
 /// The libkrun that the guests run with.
 const RELEASE: &str = "1.19.7";
 
-pub(super) fn test(cache: &Cache, stage: &Stage) -> Result<()> {
+pub(super) fn tests(cache: &Cache, stage: &Stage) -> Result<Job> {
     let dir = stage.dir.join("guests");
     let library = project::install_libkrun(cache, RELEASE, &dir.join("lib"))?;
     let root = dir.join("root");
@@ -43,13 +44,16 @@ pub(super) fn test(cache: &Cache, stage: &Stage) -> Result<()> {
         .read(&stage.dir)
         .write(&dir)
         .capture(true);
-    crate::guests::pass(&lab, &command, "the guests of C and Go programs")?;
-    for (language, _) in programs {
-        let copy = shared.join(format!("by-{language}"));
-        let copied = std::fs::read_to_string(&copy).with_context(|| format!("the guest left no {}", copy.display()))?;
-        ensure!(copied == "written on the host\n", "the guest of the {language} program left {copied:?}");
-    }
-    Ok(())
+    Ok(Box::new(move || {
+        pass(&lab, &command, "guests booted by a C program and by a Go program")?;
+        for (language, _) in programs {
+            let copy = shared.join(format!("by-{language}"));
+            let copied =
+                std::fs::read_to_string(&copy).with_context(|| format!("the guest left no {}", copy.display()))?;
+            ensure!(copied == "written on the host\n", "the guest of the {language} program left {copied:?}");
+        }
+        Ok(())
+    }))
 }
 
 /// ffi-tests/c/launch.c, built by the very line that stands in it.

@@ -12,6 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::guests::Job;
 use crate::install::{Installation, install};
 use crate::{Cache, project};
 
@@ -23,11 +24,11 @@ struct Stage {
     cases: PathBuf,
 }
 
-/// Installs krundl into a directory of its own and tests it from there.
+/// Installs krundl into a directory of its own and tests it from there. What takes guests is left to be run.
 ///
 /// # Errors
 /// The first step that failed.
-pub fn test(cache: &Cache) -> Result<()> {
+pub fn test(cache: &Cache) -> Result<Job> {
     let stage = Stage::new()?;
     step("what is exported, and what is told to package builders");
     products::test(&stage)?;
@@ -37,8 +38,7 @@ pub fn test(cache: &Cache) -> Result<()> {
     go::test(&stage)?;
     step("what the docs show");
     docs::test(&stage)?;
-    step("a guest booted by a C program, and one by a Go program");
-    guests::test(cache, &stage)
+    guests::tests(cache, &stage)
 }
 
 impl Stage {
