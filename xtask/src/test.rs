@@ -94,7 +94,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         step("the Python package (about 2 minutes, and 4 more the first time)");
         labs.extend(crate::python::test(cache, selection.full)?);
         packages(cache, "", selection.full)?;
-        step("SmolVM (about 2 minutes)");
+        step("SmolVM (about a minute, and 5 more the first time, for the kernel)");
         labs.push(crate::smolvm::test(cache)?);
         real_libraries(cache, selection.full)?;
     }
@@ -103,7 +103,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
         step("krundl for macOS, compiled only (about 2 minutes, and 2 more the first time)");
         crate::macos::test(cache)?;
     }
-    step("real guests (two labs at a time, about 20 minutes)");
+    step("real guests (two labs at a time, about 18 minutes)");
     labs.extend(guests(cache, selection, &skips)?);
     crate::guests::run(labs)?;
     skips.judge()?;
@@ -219,7 +219,7 @@ fn dependencies() -> Result<()> {
 
 /// What krundl says of real libraries, with and without features; they are not run.
 fn real_libraries(cache: &Cache, full: bool) -> Result<()> {
-    step("real libraries (builds seven, about 4 minutes the first time)");
+    step("real libraries (builds seven, about 2 minutes the first time)");
     let further = if full { FURTHER_RELEASES } else { &[] };
     let builds = RELEASES.iter().chain(further).flat_map(|release| [(*release, &[][..]), (*release, &["blk", "net"])]);
     let mut named = String::new();
