@@ -151,6 +151,12 @@ fn a_root_on_a_disk_names_one_that_is_there() {
     host.good(root(json!({"disk": {"device": "/dev/vda2", "fstype": "ext4", "options": "noatime,data=ordered"}})));
     host.good(root(json!({"disk": {"device": "/dev/mapper/root"}})));
     host.bad(root(json!({"disk": {"device": "/dev/vdb"}})), &[("root.disk.device", "disk number 2")]);
+    for device in ["/dev/vda", "/dev/sda1"] {
+        host.bad(
+            json!({"root": {"disk": {"device": device}}, "disks": []}),
+            &[("root.disk", &format!("the root is on {device}, and the spec has no disks"))],
+        );
+    }
     host.bad(root(json!({"disk": {"device": "vda"}})), &[("root.disk.device", "/dev")]);
     host.bad(root(json!({"disk": {"options": "a b"}})), &[("root.disk.options", "blanks")]);
     host.bad(root(json!({"disk": {}, "dax_mib": 2})), &[("root.dax_mib", "no DAX")]);

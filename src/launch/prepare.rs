@@ -39,7 +39,9 @@ pub fn prepare(spec: &VmSpec, capabilities: &Capabilities) -> Result<Prepared> {
         Ok(plan) if problems.is_empty() => Ok(Prepared { plan, held: checked.held }),
         Ok(_) => Err(Error::refused(problems)),
         Err(refusals) => {
-            problems.extend(refusals);
+            // What takes no host to see, both say.
+            let new: Vec<Problem> = refusals.into_iter().filter(|refusal| !problems.contains(refusal)).collect();
+            problems.extend(new);
             Err(Error::refused(problems))
         }
     }

@@ -11,6 +11,7 @@ mod parse;
 mod programs;
 mod text;
 
+pub(crate) use check::no_disk;
 pub use check::{Checked, check};
 pub use findings::{Ends, Findings, HostPath, HostSocket, KernelFinding, MountFinding};
 pub use guest_side::{FILESYSTEMS, Layout, OverlayPaths, missing_filesystems, mount_commands};

@@ -349,6 +349,20 @@ fn options_that_libkruns_init_passes_on_wrongly_are_refused_before_1_19() {
 }
 
 #[test]
+fn a_root_on_a_disk_takes_a_disk() {
+    for device in ["/dev/vda", "/dev/sda"] {
+        let spec = spec(json!({"root": {"disk": {"device": device}}}));
+        for release in all_since_1_8() {
+            assert_eq!(fields(&spec, &library(&release)), ["root.disk"], "{release}");
+        }
+        // The check on the host says so as well, and it is told once.
+        let error = krundl::prepare(&spec, &library("1.19.7")).unwrap_err();
+        let told = format!("the root is on {device}, and the spec has no disks");
+        assert!(matches!(error.problems(), [one] if one.reason == told), "{error}");
+    }
+}
+
+#[test]
 fn nothing_can_be_laid_over_a_root_on_a_disk() {
     let spec = spec(json!({
         "root": {"disk": {}}, "disks": [{"path": "/d/a"}], "overlay": {"files": [{"path": "/f", "text": ""}]},
@@ -452,6 +466,10 @@ fn before_1_15_there_is_one_card_and_what_it_cannot_do_is_refused() {
     }
     let two = spec(json!({"nics": [{"unixstream": "/s/a"}, {"unixstream": "/s/b"}]}));
     assert_eq!(fields(&two, &old), ["nics[1]"]);
+    // Not even where a build has a function for another kind: libkrun takes no card beside the one.
+    let odd = with_functions(old.observation.functions.iter().chain([F::krun_add_net_tap]));
+    let two = spec(json!({"nics": [{"unixstream": "/s/a"}, {"tap": "tap0"}]}));
+    assert_eq!(fields(&two, &odd), ["nics[1]"]);
     let usual = ["csum", "guest_csum", "guest_tso4", "guest_ufo", "host_tso4", "host_ufo"];
     assert_eq!(fields(&card(json!({"unixstream": "/s/p", "features": usual})), &old), [""; 0]);
     // The same, once a build says what it lacks.

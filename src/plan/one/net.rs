@@ -18,6 +18,8 @@ const VFKIT: u32 = 1;
 impl Negotiation<'_> {
     pub(super) fn nics(&mut self) {
         let spec = self.spec;
+        // What would make the first card one of several, where it is the one card of old.
+        let mut only = None;
         for (n, nic) in spec.nics.iter().enumerate() {
             self.lines.push(Some(format!("nics[{n}]")));
             let function = match (is_stream(nic), nic.unixgram.is_some()) {
@@ -25,10 +27,13 @@ impl Negotiation<'_> {
                 (false, true) => Function::krun_add_net_unixgram,
                 (false, false) => Function::krun_add_net_tap,
             };
-            if self.has(function) {
+            if let Some(better) = only {
+                self.refuse(format!("nics[{n}]"), "there is only one network card", better);
+            } else if self.has(function) {
                 self.add(n, nic);
             } else if self.legacy(function).is_some_and(|legacy| self.has(legacy)) {
                 self.one_card(n, nic, function);
+                only = Some(function);
             } else {
                 self.refuse(format!("nics[{n}]"), "there are no network cards of this kind", function);
             }

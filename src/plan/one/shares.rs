@@ -5,7 +5,7 @@ use crate::capabilities::Capabilities;
 use crate::error::{Problem, ProblemKind};
 use crate::plan::arguments::Shared;
 use crate::plan::call::Call;
-use crate::spec::{Root, RootDisk, Semantics};
+use crate::spec::{Root, RootDisk, Semantics, no_disk};
 use crate::symbols::Function;
 
 /// The tag that makes a share the root (`KRUN_FS_ROOT_TAG`).
@@ -39,6 +39,10 @@ impl Negotiation<'_> {
     pub(super) fn root(&mut self) {
         let Some(root) = &self.spec.root else { return };
         self.lines.push(None);
+        if let Some(problem) = no_disk(self.spec) {
+            self.problems.push(problem);
+            return;
+        }
         match &root.disk {
             Some(disk) => self.root_on_disk(root, disk),
             None => self.root_directory(root),

@@ -21,6 +21,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use identity::Identity;
+pub(crate) use root::no_disk;
 
 use super::findings::Findings;
 use super::model::VmSpec;

@@ -51,6 +51,10 @@ impl Checker {
             self.invalid("root.disk.device", format!("must be a device in /dev, not {}", disk.device));
             return;
         }
+        if let Some(problem) = no_disk(spec) {
+            self.problems.push(problem);
+            return;
+        }
         let Some(index) = virtio_index(&disk.device) else { return };
         match spec.disks.get(index) {
             None => self.invalid(
@@ -91,6 +95,16 @@ impl Checker {
         };
         self.problems.push(problem.fix(make));
     }
+}
+
+/// What is wrong with a root on a disk where the spec has no disks. No host is needed to see it, and libkrun refuses it
+/// (`EINVAL` from `krun_set_root_disk_remount`), so that a plan of a spec that nobody checked refuses it as well.
+pub(crate) fn no_disk(spec: &VmSpec) -> Option<Problem> {
+    let disk = spec.root.as_ref()?.disk.as_ref()?;
+    let reason = format!("the root is on {}, and the spec has no disks", disk.device);
+    spec.disks
+        .is_empty()
+        .then(|| Problem::new(ProblemKind::Invalid, "root.disk", reason).fix("name its image in disks"))
 }
 
 /// 1 for `/dev/vdb` and its partitions; `None` for other names.
