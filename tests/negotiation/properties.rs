@@ -11,7 +11,7 @@ use krundl_test_support::stubs::{Stub, releases};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use super::any::{self, Taste};
 use super::laws;
@@ -88,7 +88,9 @@ fn wish() -> impl Strategy<Value = (VmSpec, Findings)> {
 }
 
 fn check<S: Strategy>(cases: u32, strategy: &S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    // The same specs and libraries in every run, but for KRUNDL_TEST_SEED: what is new is looked for on purpose.
+    let seed = std::env::var("KRUNDL_TEST_SEED").map_or(1, |seed| seed.parse().expect("KRUNDL_TEST_SEED is a number"));
+    let config = Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(seed), ..Config::default() };
     TestRunner::new(config).run(strategy, property).unwrap_or_else(|error| panic!("{error}"));
 }
 

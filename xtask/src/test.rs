@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
@@ -88,7 +88,7 @@ pub fn test(cache: &Cache, selection: &Selection) -> Result<()> {
     let skips = Skips::new()?;
     let mut labs = Vec::new();
     if selection.guests.is_none() {
-        without_guests(cache, &skips)?;
+        without_guests(cache, &skips, selection.full)?;
         step("C, C++ and Go (2 minutes)");
         labs.push(crate::ffi::test(cache)?);
         step("the Python package (about 2 minutes, and 4 more the first time)");
@@ -182,7 +182,7 @@ fn packages(cache: &Cache, filter: &str, full: bool) -> Result<()> {
     Ok(())
 }
 
-fn without_guests(cache: &Cache, skips: &Skips) -> Result<()> {
+fn without_guests(cache: &Cache, skips: &Skips, full: bool) -> Result<()> {
     step("style");
     run(&mut cargo(["fmt", "--all", "--check"]))?;
     step("lints");
@@ -197,6 +197,12 @@ fn without_guests(cache: &Cache, skips: &Skips) -> Result<()> {
     dependencies()?;
     step("unit, integration and documentation tests");
     let mut command = cargo(["test", "--workspace", "--exclude", "krundl-test-signatures"]);
+    if full {
+        // Properties are tried on what no run has tried before; elsewhere on the same each time.
+        let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        eprintln!("KRUNDL_TEST_SEED={seed}");
+        command.env("KRUNDL_TEST_SEED", seed.to_string());
+    }
     run(command.env(Skips::VARIABLE, &skips.file).env(GVPROXY, gvproxy(cache)?))?;
     step("signatures of the real libkrun (builds all of it, about 2 minutes the first time)");
     run(&mut cargo(["test", "--package", "krundl-test-signatures"]))?;
