@@ -39,9 +39,12 @@ pub fn prepare(spec: &VmSpec, capabilities: &Capabilities) -> Result<Prepared> {
         Ok(plan) if problems.is_empty() => Ok(Prepared { plan, held: checked.held }),
         Ok(_) => Err(Error::refused(problems)),
         Err(refusals) => {
-            // What takes no host to see, both say.
-            let new: Vec<Problem> = refusals.into_iter().filter(|refusal| !problems.contains(refusal)).collect();
-            problems.extend(new);
+            for refusal in refusals {
+                // What takes no host to see, the check has said as well.
+                if !problems.contains(&refusal) {
+                    problems.push(refusal);
+                }
+            }
             Err(Error::refused(problems))
         }
     }

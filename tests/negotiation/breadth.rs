@@ -470,6 +470,9 @@ fn before_1_15_there_is_one_card_and_what_it_cannot_do_is_refused() {
     let odd = with_functions(old.observation.functions.iter().chain([F::krun_add_net_tap]));
     let two = spec(json!({"nics": [{"unixstream": "/s/a"}, {"tap": "tap0"}]}));
     assert_eq!(fields(&two, &odd), ["nics[1]"]);
+    let needed = |library| refusals(&two, library)[0].needs.as_ref().unwrap().function;
+    assert_eq!(needed(&odd), F::krun_add_net_unixstream, "so that the first is not the only one");
+    assert_eq!(needed(&old), F::krun_add_net_tap);
     let usual = ["csum", "guest_csum", "guest_tso4", "guest_ufo", "host_tso4", "host_ufo"];
     assert_eq!(fields(&card(json!({"unixstream": "/s/p", "features": usual})), &old), [""; 0]);
     // The same, once a build says what it lacks.

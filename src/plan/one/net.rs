@@ -27,10 +27,11 @@ impl Negotiation<'_> {
                 (false, true) => Function::krun_add_net_unixgram,
                 (false, false) => Function::krun_add_net_tap,
             };
-            if let Some(better) = only {
-                self.refuse(format!("nics[{n}]"), "there is only one network card", better);
-            } else if self.has(function) {
-                self.add(n, nic);
+            if self.has(function) {
+                match only {
+                    Some(better) => self.another_card(n, better),
+                    None => self.add(n, nic),
+                }
             } else if self.legacy(function).is_some_and(|legacy| self.has(legacy)) {
                 self.one_card(n, nic, function);
                 only = Some(function);
@@ -163,11 +164,15 @@ impl Negotiation<'_> {
         }
     }
 
+    fn another_card(&mut self, n: usize, better: Function) {
+        self.refuse(format!("nics[{n}]"), "there is only one network card", better);
+    }
+
     /// Before 1.15.0: one card, with libkrun's usual features, to passt or to a gvproxy that waits for vfkit's word.
     fn one_card(&mut self, n: usize, nic: &Nic, better: Function) {
         let field = |name: &str| format!("nics[{n}].{name}");
         if n > 0 {
-            return self.refuse(format!("nics[{n}]"), "there is only one network card", better);
+            return self.another_card(n, better);
         }
         let usual = |given: &[NetFeature]| features(given) == features(NetFeature::USUAL);
         if nic.features.as_deref().is_some_and(|given| !usual(given)) {
